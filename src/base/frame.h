@@ -1,0 +1,45 @@
+/*
+ * frame.h - cuts a body into frames, the same frames however its bytes are split.
+ *
+ *   FRAME_SSE     events by the WHATWG rules; comments vanish. A body that starts with `{`, `[` or `<` is no
+ *                 event stream: it is handed over whole, as one frame (providers answer errors that way).
+ *   FRAME_LINES   lines (LF or CRLF), empty ones skipped
+ *   FRAME_JSON    the elements of a streamed array; any other document is one frame
+ *   FRAME_WHOLE   everything in one frame
+ *   FRAME_BYTES   as it comes
+ *
+ * Pure: bytes in, frames out through a callback. Slices are valid only during the call.
+ */
+#ifndef PERILUNE_FRAME_H
+#define PERILUNE_FRAME_H
+
+#include "buf.h"
+
+enum frame_kind { FRAME_SSE, FRAME_LINES, FRAME_JSON, FRAME_WHOLE, FRAME_BYTES };
+
+/* `event` is the SSE event name, empty for the other kinds and for unnamed events. */
+typedef void frame_fn(void *user, struct slice data, struct slice event);
+
+struct framer { /* owned by whoever called frame_init */
+    enum frame_kind kind;
+    int state;
+    int depth;          /* JSON: nesting inside the element */
+    bool in_string, is_escaped;
+    bool has_data;      /* SSE: a data field was seen in this event */
+    bool skip_lf;       /* SSE: the last byte was CR */
+    struct buf line;    /* the incomplete line, or the document */
+    struct buf data;    /* SSE: the event's data so far */
+    struct buf event;   /* SSE: the event's name */
+    frame_fn *on_frame;
+    void *user;
+};
+
+void frame_init(struct framer *f, enum frame_kind kind, size_t frame_bytes_max, frame_fn *on_frame, void *user);
+void frame_deinit(struct framer *f);
+/* ERR_LIMIT when a frame is larger than frame_bytes_max; the framer must not be used after that. */
+MUST_CHECK enum err frame_feed(struct framer *f, const char *p, size_t n);
+/* The end of the body: what is complete enough is handed over (an SSE event without its blank line). */
+MUST_CHECK enum err frame_finish(struct framer *f);
+MUST_CHECK bool frame_kind_parse(const char *name, enum frame_kind *kind); /* "sse", "lines", "json", "whole", "bytes" */
+
+#endif

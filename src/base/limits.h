@@ -1,0 +1,81 @@
+/*
+ * limits.h - every limit of the host with its reason. Units last.
+ */
+#ifndef PERILUNE_LIMITS_H
+#define PERILUNE_LIMITS_H
+
+/* JSON: deeper than any API nests, shallow enough for the C stack. */
+#define JSON_DEPTH_MAX 128
+/* One document. Larger than any answer of a model with images in it. */
+#define JSON_BYTES_MAX (64u << 20)
+/* Keys of one object that is written: they are sorted on the Lua stack, which has a million slots. */
+#define JSON_KEYS_MAX 100000u
+
+/* Outgoing HTTP. */
+#define FETCH_HEAD_BYTES_MAX (64u << 10)     /* response heads above this are a flood, not an answer (fault 11) */
+#define FETCH_BODY_BYTES_MAX (64u << 20)     /* default for one response body, after decoding */
+#define FETCH_FRAME_BYTES_MAX (8u << 20)     /* one SSE event or line (fault 36) */
+#define FETCH_QUEUE_BYTES_MAX (256u << 10)   /* frames waiting for the script; above it the transfer is paused */
+#define FETCH_POOL_CONNECTIONS 100           /* idle connections kept for reuse */
+#define FETCH_SHARD_TRANSFERS_MAX 500        /* curl's cost grows with the live transfers of a multi handle */
+
+/* Incoming HTTP. */
+#define SERVE_HEAD_BYTES_MAX (32u << 10)
+#define SERVE_HEADERS_MAX 100
+#define SERVE_BODY_BYTES_MAX (50u << 20)
+#define SERVE_CONNECTIONS_MAX 10000
+#define SERVE_OUT_BYTES_MAX (256u << 10)     /* unsent bytes of one connection; above it the writer waits */
+#define SERVE_HEAD_MS 10000                  /* absolute: from the first byte to the complete head */
+#define SERVE_BODY_MS 60000                  /* absolute: from the head to the complete body */
+#define SERVE_IDLE_MS 75000                  /* keep-alive without a request */
+#define SERVE_WRITE_MS 60000                 /* a peer that takes nothing for this long is dropped */
+#define SERVE_LINGER_MS 2000                 /* after the last answer: input is discarded, so that no reset destroys it */
+#define SERVE_READ_BYTES (64u << 10)         /* one read; the buffer is shared by the connections of a server */
+#define SERVE_REPLY_BYTES_MAX (64u << 20)    /* unsent bytes a single write may leave behind */
+#define SERVE_ACCEPT_MAX 64                  /* connections taken in a row before others get a turn */
+#define SERVE_ACCEPT_PAUSE_MS 100            /* no new connections after running out of descriptors */
+#define HTTP1_CHUNK_EXT_BYTES_MAX 1024       /* extensions of one chunk; nobody uses them but floods */
+#define HTTP1_CHUNK_EXTS_BYTES_MAX (16u << 10)
+#define HTTP1_TRAILER_BYTES_MAX (8u << 10)
+
+/* The log. */
+#define LOG_LINE_BYTES_MAX (16u << 10)       /* a longer line is cut and says so */
+#define LOG_SECRETS_MAX 4096                 /* spellings of values that must not be printed */
+
+/* Child processes. */
+#define PROC_OUT_BYTES_MAX (8u << 20)        /* kept of each output; of more only the beginning */
+#define PROC_IN_BYTES_MAX (64u << 20)        /* text for standard input, and what one write may queue */
+#define PROC_ARGS_MAX 4096                   /* arguments, and environment variables */
+#define PROC_TERM_MS 2000                    /* from SIGTERM to SIGKILL, when a child is out of time */
+#define PROC_DRAIN_MS 2000                   /* after its exit: how long something it left behind may hold its output open */
+#define PROC_REAP_MS 20                      /* how long closing waits for a killed child before it leaves that to the loop */
+
+/* Standard input. */
+#define CONSOLE_LINE_BYTES_MAX (1u << 20)
+#define CONSOLE_BYTES_MAX (64u << 20)        /* all of it */
+
+/* Files read whole. */
+#define FILE_BYTES_MAX (64u << 20)
+#define FILE_NAMES_MAX 100000                /* in one folder */
+#define FILE_DEPTH_MAX 64                    /* folders inside folders, when a tree is removed */
+
+/* Scripts. */
+#define TASKS_MAX 100000
+#define TASK_SLICE_MS 30000                  /* a task that computes this long without waiting is stopped */
+#define TASK_HOOK_COUNT 100000               /* instructions between two looks at the clock */
+#define SCRIPT_MEMORY_BYTES_MAX (1ull << 30) /* one Lua state */
+
+/* The database. */
+#define STORE_QUEUE_MAX 4096                 /* batches waiting for the writer; above it callers wait */
+#define STORE_BATCH_MAX 256                  /* batches that share one transaction */
+#define STORE_READERS 2
+#define STORE_BUSY_MS 10000                  /* how long another process may hold the write lock */
+#define STORE_ROWS_MAX 100000                /* rows of one query */
+#define STORE_CALLS_MAX 1024                 /* statements of one batch: it holds the write lock */
+#define STORE_JOB_BYTES_MAX (256u << 20)     /* parameters and rows of one job */
+#define STORE_PARAMS_MAX 32                  /* parameters of one named statement */
+#define STORE_STATEMENTS_MAX 1000            /* named statements */
+#define STORE_WAL_BYTES (4u << 20)           /* a longer log is copied into the database without waiting for an idle moment */
+#define STORE_IDLE_MS 100                    /* no write for this long is an idle moment */
+
+#endif
