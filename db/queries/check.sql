@@ -1,0 +1,69 @@
+-- What must always be true. Each statement returns a row {problem} for each place where it is not. The first three are
+-- SQLite's own.
+
+-- name: database_info ()
+SELECT (SELECT user_version FROM pragma_user_version) AS schema_version, sqlite_version() AS sqlite_version,
+       (SELECT journal_mode FROM pragma_journal_mode) AS journal_mode,
+       (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS size;
+
+-- name: check_1_integrity ()
+SELECT integrity_check AS problem FROM pragma_integrity_check WHERE integrity_check <> 'ok';
+
+-- name: check_2_foreign_keys ()
+SELECT 'a row of ' || "table" || ' (' || COALESCE(rowid, '?') || ') names a row of ' || parent || ' that does not exist' AS problem
+FROM pragma_foreign_key_check;
+
+-- name: check_message_seqs ()
+SELECT 'thread ' || threads.id || ' has given out ' || (next_seq - 1) || ' message numbers, but holds ' || COALESCE(found.n, 0)
+       || ' messages numbered ' || COALESCE(found.first_seq, 0) || ' to ' || COALESCE(found.last_seq, 0) AS problem
+FROM threads
+LEFT JOIN (SELECT pk >> 20 AS thread_no, COUNT(*) AS n, MIN(pk & 1048575) AS first_seq, MAX(pk & 1048575) AS last_seq
+           FROM messages GROUP BY pk >> 20) AS found ON found.thread_no = threads.no
+WHERE COALESCE(found.n, 0) <> next_seq - 1 OR COALESCE(found.last_seq, 0) <> next_seq - 1 OR COALESCE(found.first_seq, 1) <> 1;
+
+-- name: check_message_threads ()
+SELECT 'message ' || (pk & 1048575) || ' belongs to thread number ' || (pk >> 20) || ', which does not exist' AS problem
+FROM messages
+WHERE NOT EXISTS (SELECT 1 FROM threads WHERE no = pk >> 20);
+
+-- name: check_message_runs ()
+SELECT 'message ' || (pk & 1048575) || ' of thread number ' || (pk >> 20) || ' names the run ' || run_id
+       || ', which is not a run of that thread' AS problem
+FROM messages
+WHERE run_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = messages.run_id AND runs.thread_no = messages.pk >> 20);
+
+-- name: check_runs_active ()
+SELECT 'thread number ' || thread_no || ' has ' || COUNT(*) || ' active runs' AS problem
+FROM runs
+WHERE finished_at IS NULL
+GROUP BY thread_no
+HAVING COUNT(*) > 1;
+
+-- name: check_runs_finished ()
+SELECT 'run ' || id || ' is ' || status || CASE WHEN finished_at IS NULL THEN ' but has not finished' ELSE ' but has finished' END
+       AS problem
+FROM runs
+WHERE (finished_at IS NULL) <> (status IN ('queued', 'running', 'waiting_tool', 'waiting_approval'));
+
+-- name: check_step_runs ()
+SELECT 'step ' || seq || ' belongs to the run ' || run_id || ', which does not exist' AS problem
+FROM steps
+WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = steps.run_id);
+
+-- name: check_step_seqs ()
+SELECT 'run ' || run_id || ' has ' || COUNT(*) || ' steps numbered ' || MIN(seq) || ' to ' || MAX(seq) AS problem
+FROM steps
+GROUP BY run_id
+HAVING MIN(seq) <> 1 OR MAX(seq) <> COUNT(*);
+
+-- name: check_steps_open ()
+SELECT 'step ' || seq || ' of run ' || run_id || ' is still started, but the run is ' || runs.status AS problem
+FROM steps JOIN runs ON runs.id = steps.run_id
+WHERE steps.status = 'started' AND runs.finished_at IS NOT NULL;
+
+-- name: check_attempt_steps ()
+SELECT 'attempt ' || id || ' names step ' || step_seq || ' of run ' || run_id || ', which does not exist' AS problem
+FROM attempts
+WHERE run_id IS NOT NULL AND step_seq IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = attempts.run_id AND steps.seq = attempts.step_seq);

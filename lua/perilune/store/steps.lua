@@ -1,0 +1,73 @@
+-- Steps: the journal of a run. A row says that a model call or a tool begins; the same row, later, what came of it. These
+-- are the statements; they run in the batches of store/runs.lua.
+local rows = require "perilune.store.rows"
+
+local M = {}
+
+local json_columns = { "input", "result" }
+local time_columns = { "started_at", "finished_at" }
+
+
+---@class perilune.StepRow
+---@field seq integer counts from 1
+---@field kind "model"|"tool"
+---@field status "started"|"finished"|"unknown" unknown: it began, and nobody knows whether it had its effect
+---@field name? string
+---@field call_id? string
+---@field idempotent boolean
+---@field input? any
+---@field result? any
+---@field started_at number
+---@field finished_at? number
+
+---@param run perilune.RunRow
+---@param step { kind: "model"|"tool", name: string?, call_id: string?, idempotent: boolean?, input: any }
+---@param now integer
+---@return perilune.StoreCall|nil call returns its `seq`
+---@return perilune.Error?
+function M.start_call(run, step, now)
+  local input, err = rows.encode(step.input)
+  if err then
+    return nil, err
+  end
+  return { "step_start", {
+    run_id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, kind = step.kind, name = step.name, call_id = step.call_id,
+    idempotent = step.idempotent or false, input = input, now = now,
+  }, expect = 1 }
+end
+
+
+---@param run perilune.RunRow
+---@param seq integer
+---@param result any
+---@param now integer
+---@return perilune.StoreCall|nil
+---@return perilune.Error?
+function M.finish_call(run, seq, result, now)
+  local text, err = rows.encode(result)
+  if err then
+    return nil, err
+  end
+  return { "step_finish", {
+    run_id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, seq = seq, result = text, now = now,
+  }, expect = 1 }
+end
+
+
+local function decode(row)
+  row.idempotent = row.idempotent == 1
+  return rows.decode(row, json_columns, time_columns)
+end
+
+
+---@param db perilune.Database
+---@param run string|{ id: string }
+---@return perilune.StepRow[]|nil
+---@return perilune.Error?
+function M.list(db, run)
+  local list, err = db:read("step_list", { run_id = rows.id(run) })
+  return rows.each(list, err, decode)
+end
+
+
+return M
