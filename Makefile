@@ -1,0 +1,103 @@
+# Perilune. `make help` lists the targets.
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+B ?= build
+CC ?= gcc
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wwrite-strings -Wvla -Wdouble-promotion
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+ARCH_LIB := /usr/lib/$(shell uname -m)-linux-gnu
+# Static where Debian has the archives: the dynamic loader is most of a short program's start.
+ARCHIVES := $(ARCH_LIB)/liblua5.4.a $(ARCH_LIB)/liblua5.4-cjson.a $(ARCH_LIB)/libuv_a.a $(ARCH_LIB)/libsqlite3.a
+LIBS := $(ARCHIVES) -lpthread -ldl -lm
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DPERILUNE_VERSION='"$(VERSION)"' -I/usr/include/lua5.4 $(WARN) $(CFLAGS)
+ALL_LDFLAGS := -Wl,-E $(LDFLAGS)
+Q := $(if $(V),,@)
+
+C_FILES := $(wildcard src/*.c src/*/*.c)
+OBJECTS := $(C_FILES:src/%.c=$(B)/%.o)
+LIB_OBJECTS := $(filter-out $(B)/main.o,$(OBJECTS))
+EMBEDDED := $(sort $(shell find lua db -name '*.lua' -not -path '*/meta/*' -o -name '*.sql'))
+C_TESTS := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/test_*.c))
+
+all: $(B)/perilune ## build build/perilune (default)
+
+$(B)/perilune: $(B)/main.o $(LIB_OBJECTS) $(B)/embed.o
+	@echo LINK $@
+	$(Q)$(CC) $(CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/%.o: src/%.c | packages
+	@mkdir -p $(@D); echo CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# lua/ and db/ inside the binary, as they are.
+$(B)/embed.list: FORCE
+	@mkdir -p $(@D); wc -c $(EMBEDDED) > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(B)/embed.c: $(B)/embed.list src/base/embed.awk
+	$(Q)awk -f src/base/embed.awk $< > $@
+
+$(B)/embed.o: $(B)/embed.c $(EMBEDDED)
+	@echo EMBED $(words $(EMBEDDED)) files
+	$(Q)$(CC) $(ALL_CFLAGS) -Isrc -c -o $@ $<
+
+$(B)/tests/%: tests/c/%.c $(LIB_OBJECTS) $(B)/embed.o | packages
+	@mkdir -p $(@D); echo CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -Isrc -Itests/c -o $@ $(filter %.c %.o,$^) $(LIBS)
+
+demo: all ## build and run the main job: an assistant with a tool, on a thread that survives
+	@echo; $(B)/perilune run scripts/tools.lua
+
+test: all $(C_TESTS) | test-packages ## run every suite
+	$(Q)B=$(B) tests/run.sh
+
+test-c: $(C_TESTS) ## run the C tests only
+	$(Q)B=$(B) tests/run.sh c
+
+test-unit: all | test-packages ## run the unit specs only
+	$(Q)B=$(B) tests/run.sh unit
+
+test-integration: all | test-packages ## run the integration specs only
+	$(Q)B=$(B) tests/run.sh integration
+
+asan: ## the whole test suite under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)$(MAKE) --no-print-directory B=build-asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined" test
+
+fuzz: | packages ## fuzz every parser for SECONDS (default 60) each
+	$(Q)tests/fuzz/run.sh $(or $(SECONDS),60)
+
+bench: all ## measure, beside public JavaScript SDKs (needs node, npm and nginx)
+	$(Q)B=$(B) tests/bench/run.sh
+
+lint: | test-packages ## layers, luacheck, meta coverage, banned calls, warnings as errors with gcc and clang
+	$(Q)tests/lint/run.sh
+	$(Q)$(MAKE) --no-print-directory B=build-lint WERROR=1 CFLAGS=-O1 build-lint/perilune >/dev/null
+	$(Q)if command -v clang >/dev/null; then $(MAKE) --no-print-directory B=build-lint-clang CC=clang WERROR=1 CFLAGS=-O1 build-lint-clang/perilune >/dev/null; fi
+	@echo lint: clean
+
+sizes: ## the longest functions and files
+	@tests/lint/sizes.sh
+
+fmt: ## format the C sources
+	clang-format -i $(C_FILES) $(wildcard src/*/*.h)
+
+install: all ## put the binary into PREFIX/bin
+	install -D -m 755 $(B)/perilune $(DESTDIR)$(PREFIX)/bin/perilune
+
+clean: ## remove what was built
+	rm -rf build build-asan build-lint build-lint-clang build-fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' Makefile
+
+packages:
+	@tests/packages.sh build
+
+test-packages:
+	@tests/packages.sh test
+
+FORCE:
+.PHONY: all demo test test-c test-unit test-integration asan fuzz bench lint sizes fmt install clean help packages test-packages FORCE
+-include $(wildcard $(B)/*.d $(B)/*/*.d)

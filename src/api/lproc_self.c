@@ -1,0 +1,185 @@
+/*
+ * lproc_self.c - the part of perilune.sys.proc that is about this process: its identity, environment and standard
+ * descriptors.
+ *
+ * The reader of standard input is an upvalue of the functions, not a global: what it has read ahead lives as long as
+ * the Lua state.
+ */
+#include "lproc.h"
+
+#include "../io/console.h"
+#include "../io/owner.h"
+#include "../script/args.h"
+#include "../script/host.h"
+#include "../script/task.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CONSOLE_TYPE "perilune.proc.console"
+#define CONSOLE_WAIT_TYPE "perilune.proc.console.wait"
+
+/* self() -> owner | nil, err */
+static int f_self(lua_State *L)
+{
+    char owner[OWNER_BYTES];
+    struct err_info info;
+    if (owner_self(owner, &info) != ERR_OK)
+        return args_fail(L, &info);
+    lua_pushstring(L, owner);
+    return 1;
+}
+
+/* is_alive(owner) -> boolean */
+static int f_is_alive(lua_State *L)
+{
+    lua_pushboolean(L, owner_is_alive(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* env(name) -> value | nil */
+static int f_env(lua_State *L)
+{
+    lua_pushstring(L, getenv(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+static int check_fd(lua_State *L, int min)
+{
+    lua_Integer fd = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, fd >= min && fd <= STDERR_FILENO, 1, "not a standard descriptor");
+    return (int)fd;
+}
+
+/* is_tty(fd) -> boolean */
+static int f_is_tty(lua_State *L)
+{
+    lua_pushboolean(L, isatty(check_fd(L, STDIN_FILENO)));
+    return 1;
+}
+
+/* write(1 | 2, text) -> true | nil, err */
+static int f_write(lua_State *L)
+{
+    struct slice text;
+    struct err_info info;
+    int fd = check_fd(L, STDOUT_FILENO);
+    text.p = luaL_checklstring(L, 2, &text.n);
+    if (console_write(fd, text, &info) != ERR_OK)
+        return args_fail(L, &info);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* Standard input. The console is the functions' upvalue; a wait for it is owned by a to-be-closed slot. */
+
+struct input { /* owned by the module */
+    struct console *console;
+    struct waiter waiter;
+};
+
+typedef enum console_state (*read_fn)(struct console *c, struct slice *out, struct err_info *info);
+static const read_fn readers[] = {console_line, console_rest};
+
+static struct input *get_input(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static int mm_input_gc(lua_State *L)
+{
+    struct input *input = luaL_checkudata(L, 1, CONSOLE_TYPE);
+    if (input->console)
+        console_free(input->console);
+    input->console = NULL;
+    return 0;
+}
+
+static int mm_input_wait_close(lua_State *L)
+{
+    struct input **wait = luaL_checkudata(L, 1, CONSOLE_WAIT_TYPE);
+    if ((*wait)->console)
+        console_stop((*wait)->console);
+    return 0;
+}
+
+static void on_input(void *user)
+{
+    struct input *input = user;
+    task_wake(&input->waiter);
+}
+
+static int input_k(lua_State *L, int status, lua_KContext reader);
+
+static int read_input(lua_State *L, lua_KContext reader, bool has_slot)
+{
+    struct input *input = get_input(L);
+    struct slice out;
+    struct err_info info;
+    if (console_is_waiting(input->console))
+        return luaL_error(L, "busy: another task already reads standard input");
+    switch (readers[reader](input->console, &out, &info)) {
+    case CONSOLE_READY:
+        lua_pushlstring(L, out.p, out.n);
+        return 1;
+    case CONSOLE_END:
+        lua_pushnil(L);
+        return 1;
+    case CONSOLE_FAILED:
+        return args_fail(L, &info);
+    case CONSOLE_WAIT:
+        break;
+    }
+    struct waiter waiter = task_waiter(L);
+    if (!has_slot) {
+        struct input **wait = lua_newuserdatauv(L, sizeof *wait, 0);
+        *wait = input;
+        luaL_setmetatable(L, CONSOLE_WAIT_TYPE);
+        lua_toclose(L, -1);
+    }
+    input->waiter = waiter;
+    host_of(L)->interrupts = 0;
+    if (console_wait(input->console, on_input, input, &info) != ERR_OK)
+        return args_fail(L, &info);
+    return task_wait(L, reader, input_k);
+}
+
+static int input_k(lua_State *L, int status, lua_KContext reader)
+{
+    UNUSED(status);
+    task_woken(L);
+    return read_input(L, reader, true);
+}
+
+/* read_line() -> line | nil at the end | nil, err */
+static int f_read_line(lua_State *L)
+{
+    return read_input(L, 0, false);
+}
+
+/* read_stdin() -> text | nil, err */
+static int f_read_stdin(lua_State *L)
+{
+    return read_input(L, 1, false);
+}
+
+static const luaL_Reg functions[] = {
+    {"self", f_self},   {"is_alive", f_is_alive},   {"env", f_env},               {"is_tty", f_is_tty},
+    {"write", f_write}, {"read_line", f_read_line}, {"read_stdin", f_read_stdin}, {NULL, NULL},
+};
+
+static const luaL_Reg no_methods[] = {{NULL, NULL}};
+static const luaL_Reg input_metamethods[] = {{"__gc", mm_input_gc}, {NULL, NULL}};
+static const luaL_Reg input_wait_metamethods[] = {{"__close", mm_input_wait_close}, {NULL, NULL}};
+
+void lproc_self_install(lua_State *L)
+{
+    args_new_type(L, CONSOLE_TYPE, no_methods, input_metamethods);
+    args_new_type(L, CONSOLE_WAIT_TYPE, no_methods, input_wait_metamethods);
+    lua_pop(L, 2);
+    struct input *input = lua_newuserdatauv(L, sizeof *input, 0);
+    *input = (struct input){.console = NULL};
+    luaL_setmetatable(L, CONSOLE_TYPE);
+    input->console = console_new(host_of(L)->loop, STDIN_FILENO);
+    luaL_setfuncs(L, functions, 1);
+}
