@@ -1,0 +1,67 @@
+-- Vendors that speak chat.completions, as data: an address, the name of a key, a dialect. Adding one is adding a row.
+local openai_chat = require "perilune.model.provider.openai_chat"
+
+local M = {}
+
+
+---A provider out of data: the chat.completions format with a vendor's address and dialect.
+---@param spec { name: string, base_url: string, key: string?, models: string[]?, quirks: table? }
+---@return perilune.Provider
+function M.new(spec)
+  local provider = { frame = openai_chat.frame, encode = openai_chat.encode, decoder = openai_chat.decoder, api = 1 }
+  for field, value in pairs(spec) do
+    provider[field] = value
+  end
+  provider.known_quirks = openai_chat.known_quirks
+  return provider
+end
+
+
+---The built-in vendors. Those without `key` are servers on this machine.
+M.vendors = {
+  {
+    name = "groq", base_url = "https://api.groq.com/openai/v1", key = "GROQ_API_KEY",
+    models = { "llama-3.3-70b-versatile", "llama-3.1-8b-instant", "openai/gpt-oss-120b", "openai/gpt-oss-20b" },
+  },
+  {
+    name = "mistral", base_url = "https://api.mistral.ai/v1", key = "MISTRAL_API_KEY",
+    models = { "mistral-small-latest", "mistral-medium-latest", "mistral-large-latest", "magistral-medium-latest" },
+    quirks = {
+      max_tokens_field = "max_tokens", no_stream_options = true, short_tool_call_ids = true,
+      tool_choice_required = "any", rename = { seed = "random_seed" }, drop = { "user", "logprobs", "top_logprobs" },
+    },
+  },
+  {
+    name = "deepseek", base_url = "https://api.deepseek.com", key = "DEEPSEEK_API_KEY",
+    models = { "deepseek-chat", "deepseek-reasoner" },
+    quirks = { max_tokens_field = "max_tokens", send_back_reasoning = "reasoning_content" },
+  },
+  {
+    name = "openrouter", base_url = "https://openrouter.ai/api/v1", key = "OPENROUTER_API_KEY",
+    models = { "openai/gpt-4o-mini", "anthropic/claude-sonnet-4.5", "meta-llama/llama-3.3-70b-instruct" },
+    quirks = { max_tokens_field = "max_tokens", reasoning_items = "reasoning_details" },
+  },
+  {
+    name = "xai", base_url = "https://api.x.ai/v1", key = "XAI_API_KEY",
+    models = { "grok-4.3", "grok-4", "grok-3-mini" },
+  },
+  {
+    name = "ollama", base_url = "http://127.0.0.1:11434/v1", models = {},
+    quirks = { max_tokens_field = "max_tokens" },
+  },
+  {
+    name = "llamacpp", base_url = "http://127.0.0.1:8080/v1", models = {},
+    quirks = { max_tokens_field = "max_tokens", enable_thinking = "chat_template_kwargs" },
+  },
+  {
+    name = "vllm", base_url = "http://127.0.0.1:8000/v1", models = {},
+    quirks = { max_tokens_field = "max_tokens", enable_thinking = "chat_template_kwargs" },
+  },
+  {
+    name = "lmstudio", base_url = "http://127.0.0.1:1234/v1", models = {},
+    quirks = { max_tokens_field = "max_tokens" },
+  },
+}
+
+
+return M

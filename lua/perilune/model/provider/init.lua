@@ -1,0 +1,210 @@
+-- The registry of providers: what is known, by name, and the contract every provider must keep. It holds data only:
+-- keys are names of environment variables, read elsewhere; which provider is used is decided elsewhere.
+local anthropic = require "perilune.model.provider.anthropic"
+local compatible = require "perilune.model.provider.compatible"
+local shape = require "perilune.model.shape"
+local tables = require "perilune.std.tables"
+
+local M = {}
+
+---The version of the contract.
+M.API = 1
+
+local fields = {
+  name = "string", api = "number", frame = "string", encode = "function", decoder = "function", base_url = "string",
+  key = "string", models = "table", quirks = "table", known_quirks = "table", images = "table", embeddings = "table",
+}
+
+local needed = { "name", "frame", "encode", "decoder" }
+
+local frames = { sse = true, lines = true, json = true, bytes = true }
+
+-- Names that belong to models without HTTP.
+local reserved = { offline = true, auto = true }
+
+local by_name, order = {}, {}
+
+
+-- Wrong fields, wrong types, missing fields.
+local function check_fields(where, spec)
+  local is_right, err = shape.check_known(where, "field", spec, fields)
+  if not is_right then
+    return nil, err
+  end
+  for _, field in ipairs(tables.sorted_keys(spec)) do
+    local expected = fields[field]
+    if type(spec[field]) ~= expected then
+      return shape.refuse(where, "field '%s' must be a %s, not a %s", field, expected, type(spec[field]))
+    end
+  end
+  for _, field in ipairs(needed) do
+    if spec[field] == nil then
+      return shape.refuse(where, "field '%s' is missing", field)
+    end
+  end
+  return true
+end
+
+
+---Checks a provider against the contract; returns it, with what may be left out filled in.
+---@param spec table
+---@return perilune.Provider?
+---@return perilune.Error?
+function M.new(spec)
+  local where = "provider " .. tostring(type(spec) == "table" and spec.name or "?")
+  if type(spec) ~= "table" then
+    return shape.refuse(where, "must be a table, not a %s", type(spec))
+  end
+  local is_right, err = check_fields(where, spec)
+  if not is_right then
+    return nil, err
+  end
+  if not spec.name:find("^[a-z][a-z0-9_-]*$") then
+    return shape.refuse(where, "a name is lower-case letters, digits, '-' and '_'")
+  elseif not frames[spec.frame] then
+    return shape.refuse(where, "frame must be one of bytes, json, lines, sse, not '%s'", spec.frame)
+  elseif (spec.api or M.API) ~= M.API then
+    return shape.refuse(where, "made for version %s of the provider contract; this host has %d", spec.api, M.API)
+  end
+  if spec.known_quirks then
+    is_right, err = shape.check_known(where, "quirk", spec.quirks or {}, spec.known_quirks)
+    if not is_right then
+      return nil, err
+    end
+  end
+  local provider = { api = M.API, models = {}, quirks = {} }
+  for field, value in pairs(spec) do
+    provider[field] = value
+  end
+  return provider
+end
+
+
+---A provider of the chat.completions family, out of data alone (scripts: `perilune.provider.compatible`).
+---@param spec table `name, base_url, key?, models?, quirks?`
+---@return perilune.Provider?
+---@return perilune.Error?
+function M.compatible(spec)
+  if type(spec) == "table" and type(spec.base_url) ~= "string" then
+    return shape.refuse("provider " .. tostring(spec.name), "field 'base_url' is missing")
+  end
+  return M.new(type(spec) == "table" and compatible.new(spec) or spec)
+end
+
+
+---Makes a provider known. A name can be taken once.
+---@param spec table a provider
+---@return perilune.Provider?
+---@return perilune.Error?
+function M.register(spec)
+  local provider, err = M.new(spec)
+  if not provider then
+    return nil, err
+  end
+  if by_name[provider.name] or reserved[provider.name] then
+    return shape.refuse("provider " .. provider.name, "this name is taken")
+  end
+  by_name[provider.name] = provider
+  order[#order + 1] = provider
+  return provider
+end
+
+
+---The provider of that name; case does not matter.
+---@param name string
+---@return perilune.Provider?
+function M.get(name)
+  return by_name[name:lower()]
+end
+
+
+---All providers, in the order they became known.
+---@return perilune.Provider[]
+function M.list()
+  return table.move(order, 1, #order, 1, {})
+end
+
+
+---Something that can be called: a provider with a model, a key and an address. Data only.
+---@param provider perilune.Provider
+---@param options { model: string, api_key: string?, base_url: string?, headers: table?, quirks: table? }
+---@return perilune.Target
+function M.target(provider, options)
+  local quirks = {}
+  for _, from in ipairs { provider.quirks, options.quirks or {} } do
+    for quirk, value in pairs(from) do
+      quirks[quirk] = value
+    end
+  end
+  return {
+    provider = provider,
+    name = provider.name,
+    model = options.model,
+    base_url = options.base_url or provider.base_url,
+    api_key = options.api_key,
+    headers = options.headers or {},
+    quirks = quirks,
+  }
+end
+
+
+local builtin = {
+  compatible.new {
+    name = "openai", base_url = "https://api.openai.com/v1", key = "OPENAI_API_KEY",
+    quirks = { system_role = "developer" },
+    models = {
+      "gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-5", "gpt-5-mini", "gpt-5-nano",
+      "gpt-5.4", "gpt-5.4-mini", "o4-mini", "o3",
+    },
+  },
+  {
+    name = "anthropic", base_url = "https://api.anthropic.com", key = "ANTHROPIC_API_KEY",
+    frame = anthropic.frame, encode = anthropic.encode, decoder = anthropic.decoder,
+    known_quirks = anthropic.known_quirks,
+    models = {
+      "claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-5", "claude-sonnet-5", "claude-opus-5",
+      "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5-5",
+    },
+  },
+}
+
+for _, spec in ipairs(compatible.vendors) do
+  builtin[#builtin + 1] = compatible.new(spec)
+end
+
+for _, spec in ipairs(builtin) do
+  assert(M.register(spec))
+end
+
+
+---@class perilune.Provider
+---@field name string lower case, unique
+---@field frame "sse"|"lines"|"json"|"bytes" how the body is cut
+---@field encode fun(request: perilune.Request, target: perilune.Target): perilune.HttpRequest?, perilune.Error?
+---@field decoder fun(options: table?): perilune.Decoder a new object per answer
+---@field base_url? string
+---@field key? string name of the environment variable that holds the key; nil when none is needed
+---@field models string[] a few known ids
+---@field quirks table flags of the vendor's dialect
+---@field known_quirks? table<string, string> the flags there are; others are refused
+
+---@class perilune.Decoder
+---@field feed fun(self: perilune.Decoder, data: string, event_name: string?): table[]
+---@field finish fun(self: perilune.Decoder): table[]
+
+---@class perilune.Target
+---@field provider perilune.Provider
+---@field name string
+---@field model string
+---@field base_url string
+---@field api_key? string
+---@field headers table<string, string>
+---@field quirks table
+
+---@class perilune.HttpRequest
+---@field method string
+---@field url string
+---@field headers table<string, string>
+---@field body string
+
+return M

@@ -1,0 +1,130 @@
+-- Requests in canonical form (docs/model.md): made from what people type, and checked before anything is sent, so
+-- that a typo is an error with a suggestion instead of an option that silently does nothing.
+local message = require "perilune.model.message"
+local shape = require "perilune.model.shape"
+local tables = require "perilune.std.tables"
+
+local M = {}
+
+---The options of a request and the types they may have.
+M.options = {
+  messages = "table", tools = "table", tool_choice = "string|table", stream = "boolean",
+  temperature = "number", top_p = "number", max_tokens = "integer", max_completion_tokens = "integer",
+  frequency_penalty = "number", presence_penalty = "number", n = "integer", stop = "string|table", logprobs = "boolean",
+  top_logprobs = "integer", seed = "integer", user = "string", reasoning_effort = "string",
+  parallel_tool_calls = "boolean", response_format = "table", metadata = "table", enable_thinking = "boolean",
+  provider_specific_params = "table",
+}
+
+local tool_choices = { auto = true, none = true, required = true }
+
+local positive = { max_tokens = true, max_completion_tokens = true, n = true }
+
+
+local function has_type(value, expected)
+  local actual = type(value)
+  if actual == "number" and expected == "integer" then
+    return math.type(value) == "integer"
+  end
+  return actual == expected or expected == "string|table" and (actual == "string" or actual == "table")
+end
+
+
+local function check_options(request)
+  local is_right, err = shape.check_known("request", "option", request, M.options)
+  if not is_right then
+    return nil, err
+  end
+  for _, option in ipairs(tables.sorted_keys(request)) do
+    local value, expected = request[option], M.options[option]
+    if not has_type(value, expected) then
+      expected = expected:gsub("|", " or ")
+      return shape.refuse("request", "option '%s' must be %s, not %s", option, expected, type(value))
+    elseif positive[option] and value < 1 then
+      return shape.refuse("request", "option '%s' must be at least 1, not %d", option, value)
+    end
+  end
+  return true
+end
+
+
+local function check_tools(request)
+  local names = {}
+  for position, tool in ipairs(request.tools or {}) do
+    if type(tool) ~= "table" or type(tool.name) ~= "string" or tool.name == "" then
+      return shape.refuse("request", "tool %d has no name", position)
+    elseif names[tool.name] then
+      return shape.refuse("request", "two tools are called '%s'", tool.name)
+    end
+    names[tool.name] = true
+  end
+  local choice = request.tool_choice
+  if type(choice) == "string" and not tool_choices[choice] then
+    return shape.refuse("request", "tool_choice is \"auto\", \"none\", \"required\" or { name = … }, not '%s'", choice)
+  elseif type(choice) == "table" and not names[choice.name] then
+    return shape.refuse("request", "tool_choice names '%s', which is not among the tools", tostring(choice.name))
+  end
+  return true
+end
+
+
+---Checks a request; returns it unchanged.
+---@param request table
+---@return perilune.Request?
+---@return perilune.Error?
+function M.check(request)
+  local is_right, err = check_options(request)
+  if is_right and (type(request.messages) ~= "table" or #request.messages == 0) then
+    return shape.refuse("request", "there are no messages")
+  end
+  if is_right then
+    is_right, err = check_tools(request)
+  end
+  if not is_right then
+    return nil, err
+  end
+  for position, one in ipairs(request.messages) do
+    is_right, err = message.check(one, ("message %d"):format(position))
+    if not is_right then
+      return nil, err
+    end
+  end
+  return request
+end
+
+
+---Makes a request out of a question or a list of messages.
+---@param input string|perilune.Message[]
+---@param options? table options of the request, and `system`, a text that goes first
+---@return perilune.Request?
+---@return perilune.Error?
+function M.new(input, options)
+  local request = {}
+  for option, value in pairs(options or {}) do
+    request[option] = value
+  end
+  request.system = nil
+  request.messages = {}
+  if options and options.system then
+    request.messages[1] = { role = "system", content = options.system }
+  end
+  if type(input) == "string" then
+    request.messages[#request.messages + 1] = { role = "user", content = input }
+  elseif type(input) == "table" then
+    table.move(input, 1, #input, #request.messages + 1, request.messages)
+  else
+    return shape.refuse("request", "input is a text or a list of messages, not a %s", type(input))
+  end
+  return M.check(request)
+end
+
+
+---@class perilune.Request
+---@field messages perilune.Message[]
+---@field tools? { name: string, description: string?, parameters: any, strict: boolean? }[]
+---@field tool_choice? "auto"|"none"|"required"|{ name: string }
+---@field stream? boolean default true
+---@field max_tokens? integer
+---@field provider_specific_params? table merged into the body last, verbatim
+
+return M

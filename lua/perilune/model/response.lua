@@ -1,0 +1,200 @@
+-- A collected stream: events go in, one Response comes out. Its one surprise: an answer that ended in an error is a
+-- Response too, with what had arrived and `error` set; raising it is the caller's choice.
+
+local M = {}
+
+local collector_methods = {}
+local collector_metatable = { __name = "perilune.model.response.collector", __index = collector_methods }
+
+local methods = {}
+local metatable = { __name = "perilune.Response", __index = methods }
+
+
+---A collector for one answer.
+---@return table collector `:add(event)`, `:response()`
+function M.collector()
+  return setmetatable({ choices = {}, attempts = {}, items = {}, images = {} }, collector_metatable)
+end
+
+
+local function choice_of(self, index)
+  local choice = self.choices[index]
+  if not choice then
+    choice = { text = {}, thinking = {}, refusal = {}, calls = {} }
+    self.choices[index] = choice
+  end
+  return choice
+end
+
+
+local function add_text(self, event)
+  local parts = choice_of(self, event.choice or 0)[event.type]
+  parts[#parts + 1] = event.text
+end
+
+
+local on = {
+  text = add_text,
+  thinking = add_text,
+  refusal = add_text,
+  start = function(self, event)
+    self.id, self.model, self.provider = event.id, event.model, event.provider
+    self.request_id = event.request_id or self.request_id
+  end,
+  attempt = function(self, event)
+    self.attempts[#self.attempts + 1] = event
+  end,
+  tool_call = function(self, event)
+    local calls = choice_of(self, event.choice or 0).calls
+    calls[#calls + 1] = { id = event.id, name = event.name, arguments = event.arguments }
+  end,
+  item = function(self, event)
+    if (event.choice or 0) == 0 then
+      self.items[#self.items + 1] = event.item
+      self.item_provider, self.item_model = event.provider, event.model
+    end
+  end,
+  image = function(self, event)
+    self.images[#self.images + 1] = { data = event.data, url = event.url, media_type = event.media_type }
+  end,
+  usage = function(self, event)
+    self.usage = event.usage
+  end,
+  stop = function(self, event)
+    self.stop = event
+  end,
+  error = function(self, event)
+    self.error = event.error
+  end,
+}
+
+
+---Takes one event; types that do not belong to an answer are ignored.
+---@param event table
+function collector_methods:add(event)
+  local handler = on[event.type]
+  if handler then
+    handler(self, event)
+  end
+end
+
+
+local function text_or_nil(parts)
+  local text = table.concat(parts)
+  return text ~= "" and text or nil
+end
+
+
+local function make_choice(index, choice, reason, raw)
+  return {
+    index = index,
+    content = table.concat(choice.text),
+    reasoning = text_or_nil(choice.thinking),
+    refusal = text_or_nil(choice.refusal),
+    tool_calls = choice.calls,
+    finish_reason = reason,
+    finish_reason_raw = raw,
+  }
+end
+
+
+local function make_choices(self)
+  local stop = self.stop or {}
+  local details = self.error and type(self.error.details) == "table" and self.error.details or {}
+  choice_of(self, 0)
+  local reasons, indexes, list = { [0] = { reason = stop.reason, raw = stop.raw or details.finish_reason } }, {}, {}
+  for _, other in ipairs(stop.choices or {}) do
+    reasons[other.index] = other
+  end
+  for index in pairs(self.choices) do
+    indexes[#indexes + 1] = index
+  end
+  table.sort(indexes)
+  for position, index in ipairs(indexes) do
+    local ended = reasons[index] or {}
+    list[position] = make_choice(index, self.choices[index], ended.reason, ended.raw)
+  end
+  return list
+end
+
+
+---What has been collected so far.
+---@return perilune.Response
+function collector_methods:response()
+  local choices = make_choices(self)
+  local first, stop = choices[1], self.stop or {}
+  local items
+  if #self.items > 0 then
+    items = { provider = self.item_provider, model = self.item_model or self.model, items = self.items }
+  end
+  return setmetatable({
+    id = self.id,
+    content = first.content,
+    reasoning = first.reasoning,
+    refusal = first.refusal,
+    model = self.model,
+    provider = self.provider,
+    finish_reason = first.finish_reason,
+    finish_reason_raw = first.finish_reason_raw,
+    stop_sequence = stop.stop_sequence,
+    stop_details = stop.details,
+    has_tool_calls = #first.tool_calls > 0,
+    tool_calls = first.tool_calls,
+    images = #self.images > 0 and self.images or nil,
+    usage = self.usage,
+    choices = choices,
+    attempts = self.attempts,
+    request_id = self.request_id,
+    provider_items = items,
+    raw = { finish_reason = first.finish_reason_raw, usage = self.usage and self.usage.raw },
+    error = self.error,
+  }, metatable)
+end
+
+
+---Collects a list of events.
+---@param events table[]
+---@return perilune.Response
+function M.collect(events)
+  local collector = M.collector()
+  for _, event in ipairs(events) do
+    collector:add(event)
+  end
+  return collector:response()
+end
+
+
+---The assistant message that continues the conversation.
+---@return perilune.Message
+function methods:to_message()
+  return {
+    role = "assistant",
+    content = self.content ~= "" and self.content or nil,
+    reasoning = self.reasoning,
+    refusal = self.refusal,
+    tool_calls = self.has_tool_calls and self.tool_calls or nil,
+    provider_items = self.provider_items,
+  }
+end
+
+
+---@class perilune.Response
+---@field id? string the provider's id of the answer
+---@field content string
+---@field reasoning? string
+---@field refusal? string
+---@field model? string
+---@field provider? string
+---@field finish_reason? "stop"|"length"|"tool_calls"|"content_filter"|"refusal"|"other"
+---@field finish_reason_raw? string the provider's own word
+---@field has_tool_calls boolean
+---@field tool_calls { id: string, name: string, arguments: string }[]
+---@field usage? perilune.Usage
+---@field choices table[] one per answer, the first is the Response itself
+---@field stats? table set by the meter
+---@field attempts table[] targets that were tried and given up
+---@field provider_items? table
+---@field error? perilune.Error
+---@field raw table
+
+return M

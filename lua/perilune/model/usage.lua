@@ -1,0 +1,162 @@
+-- Token counts in one shape (docs/model.md): prompt and completion are disjoint and complete, `raw` is what the
+-- provider said. Numbers are never guessed here: an answer without counts has no usage.
+local null = require("perilune.json").null
+
+local M = {}
+
+
+-- A count is a whole number that is not negative; anything else was not said.
+local function count(value)
+  if type(value) ~= "number" then
+    return nil
+  end
+  local whole = math.tointeger(value)
+  return whole and whole >= 0 and whole or nil
+end
+
+
+local function table_or_empty(value)
+  return type(value) == "table" and value or {}
+end
+
+
+---Usage of a chat.completions answer; nil when there is none.
+---@param raw any the provider's object
+---@return perilune.Usage?
+function M.from_openai(raw)
+  if type(raw) ~= "table" then
+    return nil
+  end
+  local prompt, completion = count(raw.prompt_tokens), count(raw.completion_tokens)
+  if not prompt and not completion then
+    return nil
+  end
+  prompt, completion = prompt or 0, completion or 0
+  local read = table_or_empty(raw.prompt_tokens_details)
+  local written = table_or_empty(raw.completion_tokens_details)
+  local reasoning = count(written.reasoning_tokens)
+  local cached = count(read.cached_tokens) or count(raw.prompt_cache_hit_tokens)
+  -- xAI counts reasoning beside the completion; only its total tells.
+  if reasoning and reasoning > 0 and count(raw.total_tokens) == prompt + completion + reasoning then
+    completion = completion + reasoning
+  end
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = {
+      cached_tokens = cached and math.min(cached, prompt), -- some proxies report more cached tokens than were read
+      cache_write_tokens = count(read.cache_write_tokens),
+      audio_tokens = count(read.audio_tokens),
+    },
+    completion_tokens_details = {
+      reasoning_tokens = reasoning,
+      audio_tokens = count(written.audio_tokens),
+      accepted_prediction_tokens = count(written.accepted_prediction_tokens),
+      rejected_prediction_tokens = count(written.rejected_prediction_tokens),
+    },
+    raw = raw,
+  }
+end
+
+
+---Usage of an Anthropic message, whose three input buckets are disjoint; nil when there is none.
+---@param raw any
+---@return perilune.Usage?
+function M.from_anthropic(raw)
+  if type(raw) ~= "table" then
+    return nil
+  end
+  local uncached, completion = count(raw.input_tokens), count(raw.output_tokens)
+  if not uncached and not completion then
+    return nil
+  end
+  local cached, written = count(raw.cache_read_input_tokens), count(raw.cache_creation_input_tokens)
+  local prompt = (uncached or 0) + (cached or 0) + (written or 0)
+  completion = completion or 0
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = { cached_tokens = cached, cache_write_tokens = written },
+    completion_tokens_details = { reasoning_tokens = count(table_or_empty(raw.output_tokens_details).thinking_tokens) },
+    raw = raw,
+  }
+end
+
+
+---Counts made here, for answers that bring none.
+---@param prompt integer
+---@param completion integer
+---@return perilune.Usage
+function M.estimate(prompt, completion)
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = {},
+    completion_tokens_details = {},
+    estimated = true,
+  }
+end
+
+
+---Lays later numbers over earlier ones, field by field; null never overwrites. Neither table is changed.
+---@param earlier table?
+---@param later any
+---@return table?
+function M.overlay(earlier, later)
+  if type(later) ~= "table" then
+    return earlier
+  end
+  local merged = {}
+  for key, value in pairs(earlier or {}) do
+    merged[key] = value
+  end
+  for key, value in pairs(later) do
+    if value ~= null or merged[key] == nil then
+      merged[key] = value
+    end
+  end
+  return merged
+end
+
+
+local function add_numbers(into, numbers)
+  for name, value in pairs(numbers) do
+    if math.type(value) == "integer" then
+      into[name] = (into[name] or 0) + value
+    end
+  end
+end
+
+
+---The usage of several answers together. `raw` and `cost` belong to one answer and are left out.
+---@param sum perilune.Usage? what has been added up so far; changed in place
+---@param usage perilune.Usage?
+---@return perilune.Usage? sum
+function M.add(sum, usage)
+  if not usage then
+    return sum
+  end
+  sum = sum or { prompt_tokens = 0, completion_tokens = 0, total_tokens = 0, prompt_tokens_details = {}, completion_tokens_details = {} }
+  for _, name in ipairs { "prompt_tokens", "completion_tokens", "total_tokens" } do
+    sum[name] = sum[name] + usage[name]
+  end
+  add_numbers(sum.prompt_tokens_details, usage.prompt_tokens_details or {})
+  add_numbers(sum.completion_tokens_details, usage.completion_tokens_details or {})
+  sum.estimated = sum.estimated or usage.estimated
+  return sum
+end
+
+
+---@class perilune.Usage
+---@field prompt_tokens integer everything read, cached parts included
+---@field completion_tokens integer everything written, reasoning included
+---@field total_tokens integer
+---@field prompt_tokens_details table `cached_tokens?, cache_write_tokens?, audio_tokens?`
+---@field completion_tokens_details table `reasoning_tokens?, audio_tokens?, accepted_…?, rejected_prediction_tokens?`
+---@field estimated? boolean counted here, not reported by the provider
+---@field raw? table the provider's object, unchanged
+
+return M

@@ -1,0 +1,165 @@
+-- Compares a collected Response with the normalised truth of a recording (expect.json), field by field, with rules
+-- and no exceptions: null, absent and (for lists and reasoning) empty mean the same.
+local json = require "perilune.json"
+
+local M = {}
+
+-- How the truth's names of counts are called by the provider; the first one that is there counts. The truth does not
+-- know cache_write_tokens of chat.completions; `usage_raw` covers it.
+local raw_names = {
+  ["chat.completions"] = {
+    input_tokens = { "prompt_tokens" },
+    output_tokens = { "completion_tokens" },
+    total_tokens = { "total_tokens" },
+    cached_tokens = { "prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens" },
+    reasoning_tokens = { "completion_tokens_details.reasoning_tokens" },
+  },
+  ["anthropic.messages"] = {
+    input_tokens = { "input_tokens" },
+    output_tokens = { "output_tokens" },
+    cached_tokens = { "cache_read_input_tokens" },
+    cache_write_tokens = { "cache_creation_input_tokens" },
+    reasoning_tokens = { "output_tokens_details.thinking_tokens" },
+  },
+}
+
+-- Items that are not server items: they are content kept for the way back.
+local is_content = {
+  text = true, thinking = true, tool_use = true,
+  ["reasoning.text"] = true, ["reasoning.summary"] = true, ["reasoning.encrypted"] = true,
+}
+
+
+local function said(value)
+  if value ~= json.null then
+    return value
+  end
+end
+
+
+local function show(value)
+  return value == nil and "nothing" or (json.encode(value) or tostring(value))
+end
+
+
+local function differ(differences, field, expected, actual)
+  if show(expected) ~= show(actual) then
+    differences[#differences + 1] = ("%s: expected %s, got %s"):format(field, show(expected), show(actual))
+  end
+end
+
+
+local function at_path(value, path)
+  for name in path:gmatch("[^.]+") do
+    value = type(value) == "table" and said(value[name]) or nil
+  end
+  return value
+end
+
+
+local function raw_count(raw, names)
+  for _, name in ipairs(names) do
+    local value = at_path(raw, name)
+    if value ~= nil then
+      return value
+    end
+  end
+end
+
+
+local function compare_calls(differences, response, expected)
+  differ(differences, "number of tool calls", #expected, #response.tool_calls)
+  for position, call in ipairs(expected) do
+    local got, where = response.tool_calls[position] or {}, "tool call " .. position
+    if said(call.id) then
+      differ(differences, where .. " id", call.id, got.id)
+    else -- the provider gave none: we make one
+      differ(differences, where .. " has an id", true, (got.id or "") ~= "")
+    end
+    differ(differences, where .. " name", call.name, got.name)
+    if call.arguments_raw then
+      differ(differences, where .. " arguments", call.arguments_raw, got.arguments)
+    else
+      differ(differences, where .. " arguments", call.arguments, (json.decode(got.arguments or "")))
+    end
+  end
+end
+
+
+-- The canonical numbers must follow from the provider's own by the rule of docs/model.md.
+local function compare_canonical(differences, usage, expected, api)
+  local input, output = expected.input_tokens or 0, expected.output_tokens or 0
+  local cached, reasoning = expected.cached_tokens, expected.reasoning_tokens
+  if api == "anthropic.messages" then
+    input = input + (cached or 0) + (expected.cache_write_tokens or 0)
+  elseif reasoning and reasoning > 0 and expected.total_tokens == input + output + reasoning then
+    output = output + reasoning
+  end
+  differ(differences, "usage.prompt_tokens", input, usage.prompt_tokens)
+  differ(differences, "usage.completion_tokens", output, usage.completion_tokens)
+  differ(differences, "usage.total_tokens", input + output, usage.total_tokens)
+  differ(differences, "usage cached", cached and math.min(cached, input), usage.prompt_tokens_details.cached_tokens)
+  differ(differences, "usage reasoning", reasoning, usage.completion_tokens_details.reasoning_tokens)
+end
+
+
+local function compare_usage(differences, response, expect, api)
+  local expected, usage = said(expect.usage), response.usage
+  if not expected or not usage then
+    differ(differences, "has usage", expected ~= nil, usage ~= nil)
+    return
+  end
+  differ(differences, "usage.raw", expect.usage_raw, usage.raw)
+  for name, names in pairs(raw_names[api]) do
+    differ(differences, "usage.raw " .. name, expected[name], raw_count(usage.raw, names))
+  end
+  compare_canonical(differences, usage, expected, api)
+end
+
+
+local function compare_error(differences, response, expect)
+  local expected, err = said(expect.error), response.error
+  if not expected or not err then
+    differ(differences, "has an error", expected ~= nil, err ~= nil)
+    return
+  end
+  for _, field in ipairs { "status", "type", "code", "message" } do
+    differ(differences, "error." .. field, said(expected[field]), err[field])
+  end
+end
+
+
+local function server_items(response)
+  local types = {}
+  for _, item in ipairs(response.provider_items and response.provider_items.items or {}) do
+    if not is_content[item.type] then
+      types[#types + 1] = item.type
+    end
+  end
+  return types
+end
+
+
+---Compares; an empty list means that everything is as it should be.
+---@param response perilune.Response
+---@param expect table expect.json
+---@param api "chat.completions"|"anthropic.messages"
+---@return string[] differences
+function M.compare(response, expect, api)
+  local differences = {}
+  differ(differences, "text", expect.text, response.content)
+  differ(differences, "reasoning", said(expect.reasoning) or nil, response.reasoning)
+  differ(differences, "refusal", said(expect.refusal), response.refusal)
+  differ(differences, "finish_reason", said(expect.finish_reason), response.finish_reason_raw)
+  differ(differences, "model", said(expect.model), response.model)
+  differ(differences, "stop_sequence", said(expect.stop_sequence), response.stop_sequence)
+  differ(differences, "server items", said(expect.server_items) or {}, server_items(response))
+  compare_calls(differences, response, expect.tool_calls)
+  compare_usage(differences, response, expect, api)
+  compare_error(differences, response, expect)
+  table.sort(differences)
+  return differences
+end
+
+
+return M
