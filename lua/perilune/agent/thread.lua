@@ -1,0 +1,124 @@
+-- Threads as scripts use them: a persistent conversation, opened by key, on which assistants run.
+local channel = require "perilune.std.channel"
+local check = require "perilune.std.check"
+local errors = require "perilune.std.errors"
+local loop = require "perilune.agent.loop"
+local messages = require "perilune.store.messages"
+local stream = require "perilune.model.stream"
+local task = require "perilune.sys.task"
+local threads = require "perilune.store.threads"
+
+local M = {}
+
+local methods = {}
+local metatable = { __name = "perilune.Thread", __index = methods }
+
+-- Events that wait to be read; above it the run waits, and with it the provider.
+local EVENTS_WAITING_MAX = 16
+
+local run_options = { on_event = "function" }
+
+local list_options = { limit = "integer", after = "integer", order = "string" }
+
+
+local function must(value, err)
+  if not value then
+    error(err, 0)
+  end
+  return value
+end
+
+
+---@class perilune.Thread
+---@field id string
+---@field key? string
+---@field db table
+
+---Opens the thread of that key, or creates it.
+---@param app perilune.App
+---@param key string
+---@return perilune.Thread
+function M.open(app, key)
+  local row = must(threads.open(app:database(), key))
+  row.app = app
+  return setmetatable(row, metatable)
+end
+
+
+local function job_of(self, assistant, input, emit)
+  local model, name = self.app:model_of(assistant)
+  return {
+    db = self.app:database(), thread = self, assistant = assistant, input = input, model = model, model_name = name, emit = emit,
+  }
+end
+
+
+local function ignore() end
+
+
+---Runs the assistant on what the user says; waits for the whole answer and raises what made it fail.
+---@param assistant perilune.Assistant
+---@param input string|table[]
+---@param options? { on_event: fun(event: table)? }
+---@return perilune.Run
+function methods:run(assistant, input, options)
+  options = options or {}
+  check.options("thread:run", options, run_options)
+  return loop.run(job_of(self, assistant, input, options.on_event or ignore))
+end
+
+
+-- The task of a streamed run. It is one of the places where an error ends: as the last event of the stream.
+local function produce(events, job)
+  local ok, err = pcall(loop.run, job)
+  if not ok then
+    task.shield(10, events.put, events, { type = "error", error = errors.wrap(err) })
+  end
+  events:close()
+end
+
+
+---The same as a stream of events: `for event in thread:stream(...) do`. Closing it cancels the run.
+---@param assistant perilune.Assistant
+---@param input string|table[]
+---@return perilune.Stream
+function methods:stream(assistant, input)
+  local events = channel.new(EVENTS_WAITING_MAX)
+  local job = job_of(self, assistant, input, function(event)
+    events:put(event)
+  end)
+  local producer = task.spawn(produce, events, job)
+  return stream.new(function()
+    return events:get()
+  end, function()
+    producer:cancel()
+    while events:get() do end -- until the run has written its last row
+  end)
+end
+
+
+---Adds a message without running anything.
+---@param role string
+---@param content string|table[]
+function methods:add(role, content)
+  must(messages.append(self.app:database(), self, { role = role, content = content }))
+end
+
+
+---The messages of the thread, oldest first unless `order = "desc"`.
+---@param options? { limit: integer?, after: integer?, order: string? }
+---@return { seq: integer, status: string, run_id: string?, message: perilune.Message }[]
+function methods:messages(options)
+  options = options or {}
+  check.options("thread:messages", options, list_options)
+  return must(messages.list(self.app:database(), self, options))
+end
+
+
+---Deletes the thread with everything in it.
+function methods:delete()
+  must(threads.delete(self.app:database(), self.id))
+end
+
+
+return M

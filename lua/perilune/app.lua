@@ -1,0 +1,90 @@
+-- One configured Perilune: its settings and its database, opened when first needed. The façade has one for the scripts of a
+-- process; tests and commands make their own.
+local errors = require "perilune.std.errors"
+local resolve = require "perilune.model.resolve"
+local store = require "perilune.store"
+
+local M = {}
+
+local methods = {}
+local metatable = { __name = "perilune.App", __index = methods }
+
+
+---@class perilune.App
+---@field settings perilune.Settings
+
+---@param settings perilune.Settings
+---@return perilune.App
+function M.new(settings)
+  return setmetatable({ settings = settings }, metatable)
+end
+
+
+---The database; opened, and brought up to date, by the first call.
+---@return table db
+function methods:database()
+  while self.is_opening do
+    self.opened = self.opened or require("perilune.sys.task").signal()
+    self.opened:wait()
+  end
+  if not self.db then
+    self.is_opening = true
+    local db, err = store.open(self.settings.db)
+    self.is_opening = nil
+    if self.opened then
+      self.opened:wake()
+    end
+    if not db then
+      error(err, 0)
+    end
+    self.db = db
+  end
+  return self.db
+end
+
+
+---Closes what was opened.
+function methods:close()
+  local db = self.db
+  self.db = nil
+  if db then
+    db:close()
+  end
+end
+
+
+metatable.__close = methods.close
+
+
+---One model over these names; the configured default when there are none. Raises when the first cannot be called.
+---@param names string[]
+---@param overrides? table settings of this model alone
+---@return table model
+---@return string name
+function methods:model(names, overrides)
+  local settings = self.settings
+  if overrides then
+    settings = setmetatable(overrides, { __index = settings })
+  end
+  local first = names[1]
+  if not first or first == "auto" then
+    first = resolve.default(settings)
+  end
+  local model, err = resolve.model({ first, table.unpack(names, 2) }, settings)
+  if not model then
+    error(errors.wrap(err), 0)
+  end
+  return model, first
+end
+
+
+---The model of an assistant.
+---@param assistant perilune.Assistant
+---@return table model
+---@return string name
+function methods:model_of(assistant)
+  return self:model { assistant.model or "auto", table.unpack(assistant.fallbacks) }
+end
+
+
+return M

@@ -1,0 +1,177 @@
+-- perilune: what scripts require. A façade: every name leads to the module that does the work, loaded when it is used.
+local errors = require "perilune.std.errors"
+local task = require "perilune.sys.task"
+
+local M = {}
+
+local app
+
+
+-- The application of this process; made from the configuration when first needed.
+local function the_app()
+  if not app then
+    local settings, err = require("perilune.config").load()
+    if not settings then
+      error(err, 0)
+    end
+    app = require("perilune.app").new(settings)
+  end
+  return app
+end
+
+
+---Makes an application the one that scripts use. For commands and tests.
+---@param new perilune.App?
+function M.use(new)
+  app = new
+end
+
+
+---Defines a tool.
+---@param options table name, description, parameters, run, idempotent, timeout
+---@return perilune.Tool
+function M.tool(options)
+  return require("perilune.tool").define(options)
+end
+
+
+---Defines an assistant.
+---@param options table name, model, fallbacks, instructions, tools, ...
+---@return perilune.Assistant
+function M.assistant(options)
+  return require("perilune.agent.assistant").new(options)
+end
+
+
+---Opens the thread of that key, or creates it; it survives the process.
+---@param key string
+---@return perilune.Thread
+function M.thread(key)
+  return require("perilune.agent.thread").open(the_app(), key)
+end
+
+
+---A client: questions without a thread.
+---@param options? table
+---@return perilune.Client
+function M.client(options)
+  return require("perilune.client").new(the_app(), options)
+end
+
+
+---Makes one HTTP request and waits for the whole answer: `response` or `nil, err`.
+---@param url string
+---@param options? table
+---@return table?
+---@return perilune.Error?
+function M.fetch(url, options)
+  return require("perilune.net.fetch").request(url, options)
+end
+
+
+---Runs a program without a shell: `{ status=, stdout=, stderr= }` or `nil, err`.
+---@param options table argv = {...}, cwd, env, stdin, timeout
+---@return table?
+---@return perilune.Error?
+function M.process(options)
+  return require("perilune.sys.proc").run(options)
+end
+
+
+---An environment variable, from the environment or .env.
+---@param name string
+---@return string?
+function M.env(name)
+  return the_app().settings.env(name)
+end
+
+
+---Runs f(...) as a task of its own.
+---@param f function
+---@return perilune.Task
+function M.spawn(f, ...)
+  return task.spawn(f, ...)
+end
+
+
+---Runs all functions side by side and returns their first results in order; the first error cancels the others and is raised.
+---@param functions (fun(): any)[]
+---@return any[]
+function M.gather(functions)
+  local results = {}
+  local group <close> = task.group()
+  for position, f in ipairs(functions) do
+    group:spawn(function()
+      results[position] = f()
+    end)
+  end
+  group:wait()
+  return results
+end
+
+
+M.sleep = task.sleep
+M.deadline = task.deadline
+
+
+-- Where a raise becomes a return value: perilune.try.
+local function pack(ok, ...)
+  if ok then
+    return ...
+  end
+  local err = errors.wrap((...))
+  if err.kind == "cancelled" then
+    error(err, 0)
+  end
+  return nil, err
+end
+
+
+---Calls f(...): its results, or nil and an error object. A cancel is not caught.
+---@param f function
+---@return any
+function M.try(f, ...)
+  return pack(pcall(f, ...))
+end
+
+
+---Is it an error object, of this kind when one is given?
+---@param value any
+---@param kind? string
+---@return boolean
+function M.is_error(value, kind)
+  return errors.is(value, kind)
+end
+
+
+---@param value any
+---@return boolean
+function M.is_auth_error(value)
+  return errors.is(value, "authentication") or errors.is(value, "permission")
+end
+
+
+---@param value any
+---@return boolean
+function M.is_rate_limit_error(value)
+  return errors.is(value, "rate_limit")
+end
+
+
+---@param value any
+---@return boolean
+function M.is_retryable(value)
+  return errors.is(value) and value.retryable == true
+end
+
+
+-- perilune.json, perilune.log, perilune.threads ...: loaded on first use.
+local parts = { json = "perilune.json", log = "perilune.log", provider = "perilune.model.provider" }
+
+return setmetatable(M, {
+  __index = function(self, name)
+    local part = parts[name] and require(parts[name])
+    rawset(self, name, part)
+    return part
+  end,
+})

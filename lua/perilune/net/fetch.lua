@@ -1,0 +1,86 @@
+-- perilune.fetch: whole HTTP exchanges for scripts. A thin layer over perilune.sys.fetch: JSON bodies, redirects, the
+-- response as one table. It returns nil, err; it never raises for what the network does.
+local check = require "perilune.std.check"
+local errors = require "perilune.std.errors"
+local json = require "perilune.json"
+local sys = require "perilune.sys.fetch"
+
+local M = {}
+
+local option_types = {
+  method = "string", headers = "table", body = "string", json = "any", timeout = "number", connect = "number",
+  idle = "number", redirects = "integer", body_bytes = "integer", proxy = "string", ca_file = "string",
+  verify_ssl = "boolean",
+}
+
+local response_methods = {}
+local response_metatable = { __name = "perilune.net.response", __index = response_methods }
+
+
+---The body as JSON.
+---@return any
+---@return perilune.Error?
+function response_methods:json()
+  return json.decode(self.body)
+end
+
+
+local function arguments(url, options)
+  local headers = {}
+  for name, value in pairs(options.headers or {}) do
+    headers[name] = value
+  end
+  local body = options.body
+  if options.json ~= nil then
+    local text, err = json.encode(options.json)
+    if not text then
+      return nil, err
+    end
+    body = text
+    headers["content-type"] = headers["content-type"] or "application/json"
+  end
+  return {
+    url = url, method = options.method or (body and "POST" or "GET"), headers = headers, body = body, frame = "bytes",
+    total = options.timeout or 30, connect = options.connect or 10, idle = options.idle,
+    redirects = options.redirects or 5, body_bytes = options.body_bytes, proxy = options.proxy,
+    ca_file = options.ca_file, insecure = options.verify_ssl == false,
+  }
+end
+
+
+---Makes one request and waits for the whole answer; any status is an answer.
+---@param url string
+---@param options? { method: string?, headers: table<string, string>?, body: string?, json: any, timeout: number?, connect: number?, idle: number?, redirects: integer?, body_bytes: integer?, proxy: string?, ca_file: string?, verify_ssl: boolean? } times in seconds
+---@return { status: integer, headers: table<string, string>, body: string, json: fun(self): any }?
+---@return perilune.Error?
+function M.request(url, options)
+  options = options or {}
+  check.options("perilune.fetch", options, option_types)
+  local given, encode_error = arguments(url, options)
+  if not given then
+    return nil, encode_error
+  end
+  local handle <close>, open_error = sys.open(given)
+  if not handle then
+    return nil, open_error
+  end
+  local head, err = handle:head()
+  local parts = {}
+  while head and not err do
+    local part
+    part, err = handle:next()
+    if not part then
+      break
+    end
+    parts[#parts + 1] = part
+  end
+  if err then
+    err.message = ("%s (%s)"):format(err.message, url)
+    err.retryable = errors.is(err, "connection") or errors.is(err, "timeout")
+    return nil, err
+  end
+  return setmetatable({ status = head.status, headers = head.headers, body = table.concat(parts) }, response_metatable)
+end
+
+
+return M
