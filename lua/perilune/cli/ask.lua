@@ -1,0 +1,82 @@
+-- perilune ask: one answer on standard output.
+local options = require "perilune.cli.options"
+local output = require "perilune.cli.output"
+local perilune = require "perilune"
+local proc = require "perilune.sys.proc"
+
+local M = {
+  usage = "ask [OPTION...] PROMPT...",
+  summary = "Asks a model once. What comes on standard input goes before the prompt.",
+  options = {
+    { names = { "--model", "-m" }, key = "model", value = "NAME", help = "the model, as provider/model" },
+    { names = { "--system", "-s" }, key = "system", value = "TEXT", help = "instructions" },
+    { names = { "--max-tokens" }, key = "max_tokens", value = "N", type = "number", help = "how long the answer may be" },
+    { names = { "--temperature" }, key = "temperature", value = "T", type = "number", help = "how varied it may be" },
+    { names = { "--stream" }, key = "stream", help = "print while it arrives (default); --no-stream prints it whole" },
+  },
+  examples = { "'What is the capital of France?'", "--model openai/gpt-4o-mini --json hello", "'Summarise this' < notes.txt" },
+}
+
+
+local function prompt_of(words)
+  local prompt = table.concat(words, " ")
+  if not proc.is_tty(0) then
+    local piped, err = proc.read_stdin()
+    if not piped then
+      error(err, 0)
+    end
+    prompt = piped ~= "" and (prompt ~= "" and piped .. "\n\n" .. prompt or piped) or prompt
+  end
+  if prompt:find("^%s*$") then
+    options.fail("ask: what? (perilune ask PROMPT)")
+  end
+  return prompt
+end
+
+
+-- A Response as plain data.
+local function plain(answer)
+  return {
+    id = answer.id, content = answer.content, reasoning = answer.reasoning, refusal = answer.refusal, model = answer.model,
+    provider = answer.provider, finish_reason = answer.finish_reason, tool_calls = answer.tool_calls, usage = answer.usage,
+    request_id = answer.request_id, stats = answer.stats,
+  }
+end
+
+
+local function print_stream(client, prompt, request)
+  local stream <close> = client:stream(prompt, request)
+  local last
+  for event in stream do
+    if event.type == "text" or event.type == "refusal" then
+      output.write(event.text)
+      last = event.text
+    elseif event.type == "error" then
+      if last then
+        output.write("\n")
+      end
+      error(event.error, 0)
+    end
+  end
+  if last and last:sub(-1) ~= "\n" then
+    output.write("\n")
+  end
+end
+
+
+function M.run(values, words)
+  local client = perilune.client { model = values.model }
+  local request = { system = values.system, max_tokens = math.tointeger(values.max_tokens), temperature = values.temperature }
+  local prompt = prompt_of(words)
+  if values.json then
+    output.json(plain(client:chat(prompt, request)))
+  elseif values.stream == false then
+    output.write(client:chat(prompt, request).content .. "\n")
+  else
+    print_stream(client, prompt, request)
+  end
+  return 0
+end
+
+
+return M

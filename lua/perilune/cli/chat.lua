@@ -1,0 +1,103 @@
+-- perilune chat: a conversation in the terminal, kept in a thread.
+local clock = require "perilune.sys.clock"
+local options = require "perilune.cli.options"
+local output = require "perilune.cli.output"
+local perilune = require "perilune"
+local proc = require "perilune.sys.proc"
+local task = require "perilune.sys.task"
+local threads = require "perilune.store.threads"
+
+local M = {
+  usage = "chat [OPTION...] [MODEL]",
+  summary = "Talks to a model. The conversation is a thread in the database. Ctrl-C stops an answer, Ctrl-D ends the chat.",
+  options = {
+    { names = { "--thread", "-t" }, key = "thread", value = "KEY", help = "keep the conversation under this name" },
+    { names = { "--continue", "-c" }, key = "continue", help = "go on with the latest conversation" },
+    { names = { "--system", "-s" }, key = "system", value = "TEXT", help = "instructions" },
+  },
+  examples = { "", "anthropic/claude-sonnet-4-5 --thread trip-to-paris", "--continue" },
+}
+
+
+local function key_of(values, app)
+  if values.thread then
+    return values.thread
+  elseif values["continue"] then
+    local latest, err = threads.list(app:database(), { limit = 1 })
+    if not latest then
+      error(err, 0)
+    elseif not latest[1] then
+      options.fail("chat: there is no conversation to continue")
+    end
+    return latest[1].key or latest[1].id
+  end
+  return "chat " .. clock.iso()
+end
+
+
+local function print_answer(thread, assistant, line)
+  local stream <close> = thread:stream(assistant, line)
+  for event in stream do
+    if event.type == "text" or event.type == "refusal" then
+      output.write(event.text)
+    elseif event.type == "error" then
+      output.note("perilune: " .. tostring(event.error))
+      return
+    end
+  end
+  output.write("\n")
+end
+
+
+-- One answer in a task of its own, so that Ctrl-C ends it and not the chat.
+local function answer(thread, assistant, line)
+  local ended, is_over, is_complete = task.signal(), false, false
+  local turn = task.spawn(function()
+    local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+      is_over = true
+      ended:wake()
+    end })
+    print_answer(thread, assistant, line)
+    is_complete = true
+  end)
+  task.foreground(turn)
+  while not is_over do
+    ended:wait()
+  end
+  task.foreground(nil)
+  if not is_complete then
+    output.note("\n(stopped; what had arrived is kept, marked as partial)")
+  end
+end
+
+
+function M.run(values, words, app)
+  local model = words[1]
+  local key = key_of(values, app)
+  local thread = perilune.thread(key)
+  local assistant = perilune.assistant { name = "chat", model = model, instructions = values.system }
+  local is_tty = proc.is_tty(0) and proc.is_tty(1)
+  if is_tty and not values.quiet then
+    output.note(("thread: %s (Ctrl-D ends, Ctrl-C stops an answer)"):format(key))
+  end
+  while true do
+    if is_tty then
+      output.write("> ")
+    end
+    local line, err = proc.read_line()
+    if err then
+      error(err, 0)
+    elseif not line then
+      break
+    elseif line:find("%S") then
+      answer(thread, assistant, line)
+    end
+  end
+  if is_tty then
+    output.write("\n")
+  end
+  return 0
+end
+
+
+return M

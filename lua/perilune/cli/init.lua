@@ -1,0 +1,187 @@
+-- The command line: global options, the table of commands, and what an error becomes (a message and an exit code).
+local errors = require "perilune.std.errors"
+local options = require "perilune.cli.options"
+local output = require "perilune.cli.output"
+local proc = require "perilune.sys.proc"
+local text = require "perilune.std.text"
+
+local M = {}
+
+---@class perilune.Command
+---@field usage string
+---@field summary string
+---@field options table[] see cli/options.lua
+---@field examples string[]
+---@field run fun(values: table, words: string[], global: table): integer?
+
+-- In the order of the help text; each is perilune.cli.<name>.
+local commands = {
+  { "run", "run an agent script" },
+  { "ask", "one answer on standard output" },
+  { "chat", "talk to a model in the terminal" },
+  { "threads", "list, show and delete conversations" },
+  { "usage", "what was used, and what it cost" },
+  { "db", "check and back up the database" },
+  { "test", "run busted specs inside the host" },
+}
+
+local global_options = {
+  { names = { "--db" }, key = "db", value = "URL", help = "the database: a path, sqlite:PATH or :memory:" },
+  { names = { "--config" }, key = "config", value = "FILE", help = "a configuration file, besides the usual ones" },
+  { names = { "--log-level" }, key = "log_level", value = "LEVEL", help = "debug, info, warn (default), error or off" },
+  { names = { "--log-format" }, key = "log_format", value = "FORMAT", help = "text or json" },
+  { names = { "--json" }, key = "json", help = "print data as JSON" },
+  { names = { "--quiet", "-q" }, key = "quiet", help = "print nothing but data and errors" },
+  { names = { "--color" }, key = "color", help = "colours; --no-color (or NO_COLOR) turns them off" },
+  { names = { "--help", "-h" }, key = "help", help = "this text, or the command's" },
+  { names = { "--version", "-V" }, key = "version", help = "the versions of the program and its parts" },
+}
+
+local exit_codes = {
+  configuration = 3, authentication = 4, permission = 4, rate_limit = 5, quota = 5, connection = 6, timeout = 6, tls = 6, api = 6,
+  not_found = 6, model_not_found = 6, context_length = 6, content_filter = 6, overloaded = 6, server = 6, bad_response = 6,
+  stream_interrupted = 6, empty_response = 6, all_failed = 6, database = 7, cancelled = 130,
+}
+
+
+local function global_help()
+  local lines = { "usage: perilune [OPTION...] COMMAND [ARGUMENT...]", "", "commands:" }
+  for _, command in ipairs(commands) do
+    lines[#lines + 1] = ("  %-10s %s"):format(command[1], command[2])
+  end
+  lines[#lines + 1] = "\noptions (before or after the command):\n" .. options.help(global_options)
+  lines[#lines + 1] = "\n`perilune COMMAND --help` says more. Exit codes: 0 done, 1 the script failed, 2 usage, 3 configuration,"
+  lines[#lines + 1] = "4 authentication, 5 rate limit or credits, 6 network or provider, 7 database, 130 interrupted."
+  return table.concat(lines, "\n") .. "\n"
+end
+
+
+local function command_help(name, command)
+  local lines = { "usage: perilune " .. command.usage, "", command.summary }
+  if #command.options > 0 then
+    lines[#lines + 1] = "\noptions:\n" .. options.help(command.options)
+  end
+  lines[#lines + 1] = "\nexamples:"
+  for _, example in ipairs(command.examples) do
+    lines[#lines + 1] = "  perilune " .. name .. (example ~= "" and " " or "") .. example
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+
+local function find_command(name)
+  local names = {}
+  for position, command in ipairs(commands) do
+    if command[1] == name then
+      return require("perilune.cli." .. name)
+    end
+    names[position] = command[1]
+  end
+  local nearest = text.suggest(name, names)
+  options.fail("unknown command '%s'%s", name, nearest and (", did you mean '" .. nearest .. "'?") or "; try perilune --help")
+end
+
+
+-- The command's options and the global ones, both allowed after the command.
+local function all_options(command)
+  local all = table.move(global_options, 1, #global_options, 1, {})
+  return table.move(command.options, 1, #command.options, #all + 1, all)
+end
+
+
+local function set_up_log(settings)
+  local log = require "perilune.sys.log"
+  local level, format = settings.log_level or "warn", settings.log_format
+  local levels = { debug = true, info = true, warn = true, error = true, off = true }
+  if not levels[level] then
+    options.fail("--log-level is debug, info, warn, error or off, not '%s'", level)
+  elseif format and format ~= "text" and format ~= "json" then
+    options.fail("--log-format is text or json, not '%s'", format)
+  end
+  log.set_level(level)
+  if format then
+    log.set_format(format)
+  end
+end
+
+
+-- The application of this command, configured by the options; also the one that scripts get.
+local function make_app(global)
+  local settings, err = require("perilune.config").load {
+    db = global.db, config = global.config, log_level = global.log_level, log_format = global.log_format, model = global.model,
+  }
+  if not settings then
+    error(err, 0)
+  end
+  set_up_log(settings)
+  local app = require("perilune.app").new(settings)
+  require("perilune").use(app)
+  return app
+end
+
+
+local function version_text(version)
+  return ("perilune %s (%s)\n"):format(version, _VERSION)
+end
+
+
+---The whole command line.
+---@param arg string[]
+---@param version string
+---@return integer exit code
+function M.main(arg, version)
+  local global, words = options.parse(arg, global_options, true)
+  if global.version then
+    output.write(version_text(version))
+    return 0
+  elseif not words[1] or words[1] == "help" then
+    output.write(global_help())
+    return (global.help or words[1]) and 0 or 2
+  end
+  local name = table.remove(words, 1)
+  local command = find_command(name)
+  if global.help then
+    words = { "--help" }
+  end
+  local values, rest = options.parse(words, all_options(command), command.stops_at_word)
+  if values.help then
+    output.write(command_help(name, command))
+    return 0
+  end
+  setmetatable(values, { __index = global })
+  local app <close> = make_app(values)
+  return command.run(values, rest, app) or 0
+end
+
+
+---What is known about an error where it was raised: the message handler of the main task.
+---@param err any
+---@return { error: perilune.Error, traceback: string? }
+function M.describe(err)
+  local traceback = not errors.is(err) and debug.traceback(nil, 3) or nil
+  return { error = errors.wrap(err), traceback = traceback or errors.is(err, "internal") and err.traceback or nil }
+end
+
+
+---Prints an error; returns the exit code for it.
+---@param described { error: perilune.Error, traceback: string? }
+---@return integer
+function M.report(described)
+  local err = described.error
+  local log = require "perilune.sys.log"
+  local label = err.kind == "internal" and "" or (err.code == "usage" or err.code == "misuse") and "" or err.kind .. ": "
+  local lines = { "perilune: " .. (err.where and err.where .. ": " or "") .. label .. err.message }
+  if described.traceback and err.code ~= "usage" then
+    lines[2] = described.traceback
+  end
+  proc.write(2, log.redact(table.concat(lines, "\n")) .. "\n")
+  if err.code == "usage" then
+    return 2
+  elseif err.kind == "all_failed" and err.cause and err.cause.kind then
+    return exit_codes[err.cause.kind] or 6
+  end
+  return exit_codes[err.kind] or 1
+end
+
+
+return M
