@@ -1,0 +1,73 @@
+---@meta perilune.sys.fs
+
+--- Files. Every call but `cwd` waits for a thread of the pool. A missing file is a `not_found` error, a refused one a
+--- `permission` error; messages name the path.
+---@class perilune.sys.fs
+local fs = {}
+
+---Reads a regular file whole.
+---@param path string
+---@param options? { bytes?: integer } the most that is read, default 64 MiB; a larger file is an error
+---@return string? text
+---@return perilune.Error? err
+function fs.read(path, options) end
+
+---Replaces a file as a whole: other processes see the old or the new contents, also after a crash.
+---@param path string a symbolic link is followed
+---@param text string
+---@param options? { mode?: integer } permission bits; default those it has, or what the umask leaves of 0666
+---@return true?
+---@return perilune.Error? err
+function fs.write(path, text, options) end
+
+---Adds to the end of a file, which is created when missing. Not synced.
+---@param path string
+---@param text string
+---@param options? { mode?: integer } of a new file
+---@return true?
+---@return perilune.Error? err
+function fs.append(path, text, options) end
+
+---The names in a folder, sorted by bytes, without `.` and `..`.
+---@param path string
+---@return string[]? names
+---@return perilune.Error? err
+function fs.list(path) end
+
+---@class perilune.FileStat
+---@field type "file"|"directory"|"other"
+---@field size integer bytes
+---@field modified number seconds since 1970
+---@field mode integer permission bits
+
+---Follows symbolic links.
+---@param path string
+---@return perilune.FileStat?
+---@return perilune.Error? err
+function fs.stat(path) end
+
+---Makes a folder and its parents; fine when it exists.
+---@param path string
+---@return true?
+---@return perilune.Error? err
+function fs.mkdir(path) end
+
+---Removes a file or an empty folder, or with `recursive` a tree. Never follows symbolic links.
+---@param path string
+---@param options? { recursive?: boolean }
+---@return true?
+---@return perilune.Error? err
+function fs.remove(path, options) end
+
+---Makes a new folder in `$TMPDIR` or `/tmp`, for this user only. Whoever asked for it removes it.
+---@param prefix string the beginning of its name
+---@return string? path
+---@return perilune.Error? err
+function fs.temp_dir(prefix) end
+
+---The working folder. Does not wait.
+---@return string? path
+---@return perilune.Error? err
+function fs.cwd() end
+
+return fs

@@ -1,0 +1,38 @@
+local log = require("perilune.sys.log")
+
+-- What a line looks like is tested in tests/c/test_log.c; here are the arguments and the secrets.
+describe("perilune.sys.log", function()
+  it("redacts registered values in every spelling", function()
+    assert.is_true(log.secret('spec-"secret"/1'))
+    assert.equal("a [redacted] b", log.redact('a spec-"secret"/1 b'))
+    assert.equal("a [redacted] b", log.redact('a spec-\\"secret\\"/1 b'))
+    assert.equal("a [redacted] b", log.redact('a spec-\\"secret\\"\\/1 b'))
+    assert.equal("?key=[redacted]&", log.redact("?key=spec-%22secret%22%2F1&"))
+    assert.equal(("[redacted]"):rep(1000), log.redact(('spec-"secret"/1'):rep(1000)))
+  end)
+
+  it("leaves other text alone", function()
+    assert.equal("", log.redact(""))
+    assert.equal("a\0b", log.redact("a\0b"))
+    assert.equal('spec-"secret"/', log.redact('spec-"secret"/'))
+  end)
+
+  it("does not take short values for secrets", function()
+    assert.is_false(log.secret("1234567"))
+    assert.equal("1234567", log.redact("1234567"))
+  end)
+
+  it("raises on what is not a level or a format", function()
+    assert.has_error(function() log.write("loud", "spec", "x") end)
+    assert.has_error(function() log.write("off", "spec", "x") end)
+    assert.has_error(function() log.is_on("off") end)
+    assert.has_error(function() log.set_level("all") end)
+    assert.has_error(function() log.set_format("xml") end)
+    assert.has_error(function() log.write("info", "spec", {}) end)
+  end)
+
+  it("is on from its level upwards", function()
+    assert.is_true(log.is_on("error"))
+    assert.is_true(not log.is_on("debug") or log.is_on("info"))
+  end)
+end)
