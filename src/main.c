@@ -14,10 +14,10 @@
 #include "script/state.h"
 #include "script/task.h"
 
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -145,10 +145,22 @@ static void tear_down(struct program *p)
     log_free(h->log);
 }
 
+/* A host started with a standard descriptor closed would hand its number to a socket or the database. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 static bool set_up(struct program *p)
 {
     struct host *h = &p->host;
     struct err_info info;
+    open_standard_descriptors();
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_MXFAST, 0); /* fast bins make the collector's big frees walk millions of chunks */
     h->version = PERILUNE_VERSION;

@@ -25,6 +25,11 @@ WHERE no < COALESCE((SELECT no FROM threads WHERE id = $1), 9223372036854775807)
 ORDER BY no DESC
 LIMIT $2;
 
+-- name: thread_latest ()
+-- No index on updated_at: it would have to be moved with every message.
+SELECT id, key, title, metadata, next_seq, created_at, updated_at FROM threads
+WHERE no = COALESCE((SELECT thread_no FROM runs ORDER BY no DESC LIMIT 1), (SELECT MAX(no) FROM threads));
+
 -- name: thread_advance (id, now)
 UPDATE threads SET next_seq = next_seq + 1, updated_at = $2 WHERE id = $1;
 

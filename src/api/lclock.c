@@ -27,7 +27,8 @@ static int f_iso(lua_State *L)
     int64_t us = clock_wall_us(host_of(L)->clock);
     if (!lua_isnoneornil(L, 1)) {
         lua_Number seconds = luaL_checknumber(L, 1);
-        luaL_argcheck(L, seconds >= 0 && seconds <= (lua_Number)DATE_SECONDS_MAX, 1, "not within the years 1970 to 9999");
+        luaL_argcheck(L, seconds >= 0 && seconds <= (lua_Number)DATE_SECONDS_MAX, 1,
+                      "not within the years 1970 to 9999");
         us = (int64_t)(seconds * 1e6);
     }
     date_iso(us, false, text);
@@ -60,7 +61,8 @@ static int f_advance(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"wall", f_wall}, {"mono", f_mono}, {"iso", f_iso}, {"parse_http_date", f_parse_http_date}, {"advance", f_advance}, {NULL, NULL},
+    {"wall", f_wall},       {"mono", f_mono}, {"iso", f_iso}, {"parse_http_date", f_parse_http_date},
+    {"advance", f_advance}, {NULL, NULL},
 };
 
 int luaopen_perilune_sys_clock(lua_State *L)

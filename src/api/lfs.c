@@ -1,6 +1,6 @@
 /*
- * lfs.c - perilune.sys.fs: files for tasks. Every call but cwd waits for a thread of the pool; a cancelled task does not
- * stop what the thread has begun, it only stops waiting.
+ * lfs.c - perilune.sys.fs: files for tasks. Every call but cwd waits for a thread of the pool; a cancelled task does
+ * not stop what the thread has begun, it only stops waiting.
  */
 #include "../base/limits.h"
 #include "../io/file.h"

@@ -1,9 +1,9 @@
 /*
  * ljson_encode.c - Lua values to JSON text: the writing half of perilune.sys.json.
  *
- * Metatables are not asked, except for the mark of an array, so no Lua code runs meanwhile. Only finalizers may, and they
- * could change a table that is being written: hence keys and values stay anchored on the Lua stack. Short
- * texts are built in the C frame, longer ones in userdata, so an error that Lua raises in the middle leaks nothing.
+ * Metatables are not asked, except for the mark of an array, so no Lua code runs meanwhile. Only finalizers may, and
+ * they could change a table that is being written: hence keys and values stay anchored on the Lua stack. Short texts
+ * are built in the C frame, longer ones in userdata, so an error that Lua raises in the middle leaks nothing.
  */
 #include "ljson.h"
 

@@ -91,8 +91,12 @@ static int f_redact(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"write", f_write},           {"is_on", f_is_on},   {"set_level", f_set_level},
-    {"set_format", f_set_format}, {"secret", f_secret}, {"redact", f_redact},
+    {"write", f_write},
+    {"is_on", f_is_on},
+    {"set_level", f_set_level},
+    {"set_format", f_set_format},
+    {"secret", f_secret},
+    {"redact", f_redact},
     {NULL, NULL},
 };
 

@@ -1,6 +1,6 @@
 /*
- * lproc.c - perilune.sys.proc: child processes for tasks. What is about this process itself is in lproc_self.c. No shell
- * and no search for commands beyond PATH.
+ * lproc.c - perilune.sys.proc: child processes for tasks. What is about this process itself is in lproc_self.c. No
+ * shell and no search for commands beyond PATH.
  *
  * A child does not inherit the environment, where the API keys are: without `env` it gets a short list of names.
  */
@@ -62,7 +62,8 @@ static const char *const *push_argv(lua_State *L)
 /* [-0, +1, m] The list of "NAME=value" that a child gets without `env`. */
 static void push_default_variables(lua_State *L)
 {
-    static const char *const kept[] = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"};
+    static const char *const kept[] = {"PATH", "HOME",   "USER",     "LOGNAME", "SHELL", "TERM",
+                                       "LANG", "LC_ALL", "LC_CTYPE", "TZ",      "TMPDIR"};
     lua_Integer n = 0;
     lua_newtable(L);
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
@@ -184,7 +185,8 @@ static void push_outputs(lua_State *L, const struct proc *p)
 static int push_timeout(lua_State *L, const struct run *run)
 {
     struct err_info info;
-    err_set(&info, ERR_TIMEOUT, "process %d was killed: it did not end within %g s", (int)proc_pid(run->proc), (double)run->timeout_ms / 1e3);
+    err_set(&info, ERR_TIMEOUT, "process %d was killed: it did not end within %g s", (int)proc_pid(run->proc),
+            (double)run->timeout_ms / 1e3);
     args_fail(L, &info);
     push_outputs(L, run->proc);
     lua_setfield(L, -2, "details");
@@ -237,9 +239,9 @@ static int f_run(lua_State *L)
 
 /* start: a child that lives beside the script */
 
-struct child { /* owned by the script */
-    struct proc *proc;         /* NULL: closed */
-    struct waiter waiters[4];  /* one for each enum proc_event */
+struct child {                /* owned by the script */
+    struct proc *proc;        /* NULL: closed */
+    struct waiter waiters[4]; /* one for each enum proc_event */
 };
 
 static struct child *check_child(lua_State *L)
@@ -431,8 +433,9 @@ static int f_start(lua_State *L)
 static const luaL_Reg functions[] = {{"run", f_run}, {"start", f_start}, {NULL, NULL}};
 
 static const luaL_Reg methods[] = {
-    {"read", m_read}, {"write", m_write}, {"close_stdin", m_close_stdin}, {"wait", m_wait},
-    {"kill", m_kill}, {"pid", m_pid},     {"close", m_close},             {NULL, NULL},
+    {"read", m_read},   {"write", m_write}, {"close_stdin", m_close_stdin},
+    {"wait", m_wait},   {"kill", m_kill},   {"pid", m_pid},
+    {"close", m_close}, {NULL, NULL},
 };
 
 static const luaL_Reg no_methods[] = {{NULL, NULL}};

@@ -164,8 +164,8 @@ static int f_read_stdin(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"self", f_self},   {"is_alive", f_is_alive},   {"env", f_env},               {"is_tty", f_is_tty},
-    {"write", f_write}, {"read_line", f_read_line}, {"read_stdin", f_read_stdin}, {NULL, NULL},
+    {"self", f_self},           {"is_alive", f_is_alive},     {"env", f_env}, {"is_tty", f_is_tty}, {"write", f_write},
+    {"read_line", f_read_line}, {"read_stdin", f_read_stdin}, {NULL, NULL},
 };
 
 static const luaL_Reg no_methods[] = {{NULL, NULL}};

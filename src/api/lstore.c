@@ -1,9 +1,10 @@
 /*
- * lstore.c - perilune.sys.store: the database for tasks. It turns tables into jobs and rows into tables; the SQL is in db/,
- * the threads are in src/store. Parameters go by name, and an unknown name is a mistake of the caller's.
+ * lstore.c - perilune.sys.store: the database for tasks. It turns tables into jobs and rows into tables; the SQL
+ * is in db/, the threads are in src/store. Parameters go by name, and an unknown name is a mistake of the
+ * caller's.
  *
- * Surprising: a task that is cancelled while it waits does not take its batch back. It is written or it is not, and nobody
- * was told.
+ * Surprising: a task that is cancelled while it waits does not take its batch back. It is written or it is not,
+ * and nobody was told.
  */
 #include "../base/limits.h"
 #include "../io/loop.h"
@@ -77,7 +78,8 @@ static int close_k(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
-/* close(): also __close. Waits where it can, blocks where it cannot. A second call leaves the waiting to the first. */
+/* close(): also __close. Waits where it can, blocks where it cannot. A second call leaves the waiting to the
+ * first. */
 static int m_close(lua_State *L)
 {
     struct database *d = luaL_checkudata(L, 1, STORE_TYPE);
@@ -565,8 +567,8 @@ static const luaL_Reg functions[] = {
 };
 
 static const luaL_Reg methods[] = {
-    {"write", m_write}, {"read", m_read}, {"check", m_check}, {"backup", m_backup}, {"info", m_info}, {"close", m_close},
-    {NULL, NULL},
+    {"write", m_write}, {"read", m_read},   {"check", m_check}, {"backup", m_backup},
+    {"info", m_info},   {"close", m_close}, {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {

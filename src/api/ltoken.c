@@ -1,6 +1,6 @@
 /*
- * ltoken.c - perilune.sys.token: random bytes, identifiers, hashes, base64, comparison in constant time. Identifiers and
- * random bytes come from the host's source, which a test may seed.
+ * ltoken.c - perilune.sys.token: random bytes, identifiers, hashes, base64, comparison in constant time. Identifiers
+ * and random bytes come from the host's source, which a test may seed.
  */
 #include "../base/token.h"
 #include "../script/args.h"
@@ -130,8 +130,14 @@ static int f_equal(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"random", f_random},           {"id", f_id},         {"seed", f_seed},         {"sha256", f_sha256},
-    {"hmac_sha256", f_hmac_sha256}, {"base64", f_base64}, {"unbase64", f_unbase64}, {"equal", f_equal},
+    {"random", f_random},
+    {"id", f_id},
+    {"seed", f_seed},
+    {"sha256", f_sha256},
+    {"hmac_sha256", f_hmac_sha256},
+    {"base64", f_base64},
+    {"unbase64", f_unbase64},
+    {"equal", f_equal},
     {NULL, NULL},
 };
 

@@ -14,7 +14,8 @@
 static const char *const month_names[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 static const char *const day_names[] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
-static const char *const long_day_names[] = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"};
+static const char *const long_day_names[] = {"Monday", "Tuesday",  "Wednesday", "Thursday",
+                                             "Friday", "Saturday", "Sunday"};
 
 struct date date_of(int64_t seconds)
 {
@@ -56,7 +57,8 @@ void date_iso(int64_t unix_us, bool with_ms, char out[DATE_ISO_BYTES])
     if (unix_us > DATE_SECONDS_MAX * 1000000)
         unix_us = DATE_SECONDS_MAX * 1000000;
     struct date d = date_of(unix_us / 1000000);
-    int n = snprintf(out, DATE_ISO_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d", d.year, d.month, d.day, d.hour, d.minute, d.second);
+    int n = snprintf(out, DATE_ISO_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d", d.year, d.month, d.day, d.hour, d.minute,
+                     d.second);
     if (with_ms)
         snprintf(out + n, DATE_ISO_BYTES - (size_t)n, ".%03dZ", (int)(unix_us / 1000 % 1000));
     else

@@ -15,8 +15,8 @@ struct date {
     int hour, minute, second;
 };
 
-struct date date_of(int64_t seconds);         /* seconds in 0..DATE_SECONDS_MAX */
-int64_t date_seconds(const struct date *d);   /* the inverse; a second of 60 is the next minute */
+struct date date_of(int64_t seconds);       /* seconds in 0..DATE_SECONDS_MAX */
+int64_t date_seconds(const struct date *d); /* the inverse; a second of 60 is the next minute */
 
 /* "2026-01-02T03:04:05Z", or with ".678" before the Z. Out of range is clamped. */
 void date_iso(int64_t unix_us, bool with_ms, char out[DATE_ISO_BYTES]);

@@ -1,8 +1,8 @@
 /*
  * decimal.c - numbers as text. It does not check grammar: a parser has found the digits.
  *
- * strtod and printf obey the locale, which a script can set to one with a decimal comma. So strtod is only shown whole
- * digits with an exponent, and whatever printf puts between digits becomes a point. Both are needed for unusual numbers only.
+ * strtod and printf obey the locale, which a script can set to one with a decimal comma. So strtod is only shown
+ * digits with an exponent, and whatever printf puts between digits becomes a point. Only unusual numbers need them.
  */
 #include "decimal.h"
 

@@ -59,8 +59,20 @@ static enum err sse_field(struct framer *f, struct slice name, struct slice valu
     return ERR_OK; /* id, retry and unknown fields */
 }
 
+/* A line that begins with `{` where an event could begin is no field: from it on the body is a document. */
+static bool begins_document(const struct framer *f, const char *p, size_t n)
+{
+    return n > 0 && *p == '{' && !f->has_data && f->event.n == 0;
+}
+
 static enum err sse_line(struct framer *f, const char *p, size_t n)
 {
+    if (f->is_document || begins_document(f, p, n)) {
+        if (f->is_document && buf_add_char(&f->data, '\n') != ERR_OK)
+            return ERR_LIMIT;
+        f->is_document = f->has_data = true;
+        return buf_add(&f->data, p, n);
+    }
     if (n == 0) {
         dispatch(f);
         return ERR_OK;

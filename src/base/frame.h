@@ -2,7 +2,9 @@
  * frame.h - cuts a body into frames, the same frames however its bytes are split.
  *
  *   FRAME_SSE     events by the WHATWG rules; comments vanish. A body that starts with `{`, `[` or `<` is no
- *                 event stream: it is handed over whole, as one frame (providers answer errors that way).
+ *                 event stream: it is handed over whole, as one frame (providers answer errors that way). So is the
+ *                 rest of a body from a line on that begins with `{` where an event could begin (Google ends a
+ *                 stream with a bare error).
  *   FRAME_LINES   lines (LF or CRLF), empty ones skipped
  *   FRAME_JSON    the elements of a streamed array; any other document is one frame
  *   FRAME_WHOLE   everything in one frame
@@ -26,6 +28,7 @@ struct framer { /* owned by whoever called frame_init */
     int depth;          /* JSON: nesting inside the element */
     bool in_string, is_escaped;
     bool has_data;      /* SSE: a data field was seen in this event */
+    bool is_document;   /* SSE: the events are over, `data` collects the rest */
     bool skip_lf;       /* SSE: the last byte was CR */
     struct buf line;    /* the incomplete line, or the document */
     struct buf data;    /* SSE: the event's data so far */

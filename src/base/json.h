@@ -44,7 +44,7 @@ struct json_reader { /* owns nothing */
 };
 
 /* `text` must stay valid while tokens are used. A byte order mark at the start is skipped. The caller may then set
- * `repair`, and `depth_max` up to JSON_DEPTH_MAX, which is its default. The size of the text is the caller's to limit. */
+ * `repair`, and `depth_max` up to JSON_DEPTH_MAX, its default. The size of the text is the caller's to limit. */
 void json_reader_init(struct json_reader *r, struct slice text, struct err_info *info);
 /* The next token, JSON_END after the last. Fails with ERR_JSON, which ends the use of the reader. It does not look
  * for duplicate keys: that is for whoever remembers the keys. */

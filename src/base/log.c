@@ -200,7 +200,8 @@ static enum err add_special(struct buf *line, const char *p, const char *end, en
     if (n < 0)
         return buf_add(line, UTF8_REPLACEMENT, UTF8_REPLACEMENT_BYTES);
     if (n == 2 && (uint8_t)p[0] == 0xc2 && (uint8_t)p[1] < 0xa0)
-        return buf_addf(line, "\\u00%02x", (unsigned)(uint8_t)p[1]); /* the other control characters, U+0080 to U+009F */
+        return buf_addf(line, "\\u00%02x",
+                        (unsigned)(uint8_t)p[1]); /* the other control characters, U+0080 to U+009F */
     if (n > 1)
         return buf_add(line, p, (size_t)n);
     if (style == STYLE_RAW && *p != 0x7f)
@@ -313,7 +314,8 @@ static enum err add_text_member(struct buf *line, const struct member *m)
 }
 
 /* Fields that do not fit are left out whole. */
-static enum err add_fields(struct log *l, struct slice json, enum err (*add_member)(struct buf *, const struct member *))
+static enum err add_fields(struct log *l, struct slice json,
+                           enum err (*add_member)(struct buf *, const struct member *))
 {
     struct json_reader r;
     struct json_token t;
@@ -380,8 +382,9 @@ static void text_line(struct log *l, enum log_level level, const char *area, str
     char time[DATE_ISO_BYTES];
     date_iso(clock_wall_us(l->clock), true, time);
     begin_line(l);
-    enum err code = buf_addf(&l->line, "%s%.12s%s %s%-5s%s ", l->use_colour ? "\x1b[2m" : "", time + 11, l->use_colour ? "\x1b[0m" : "",
-                             l->use_colour ? colours[level] : "", level_names[level], l->use_colour ? "\x1b[0m" : "");
+    enum err code = buf_addf(&l->line, "%s%.12s%s %s%-5s%s ", l->use_colour ? "\x1b[2m" : "", time + 11,
+                             l->use_colour ? "\x1b[0m" : "", l->use_colour ? colours[level] : "", level_names[level],
+                             l->use_colour ? "\x1b[0m" : "");
     if (code == ERR_OK)
         code = add_clean(l, (struct slice){area, strnlen(area, 256)}, STYLE_TEXT);
     if (code == ERR_OK)

@@ -16,8 +16,8 @@
  * reproducible one, for tests only. Owned by main; one thread. */
 struct token_source {
     bool is_seeded;
-    uint64_t state;        /* of the seeded generator */
-    uint64_t last[2];      /* the last identifier, high half first */
+    uint64_t state;   /* of the seeded generator */
+    uint64_t last[2]; /* the last identifier, high half first */
 };
 
 void token_seed(struct token_source *s, uint64_t seed);

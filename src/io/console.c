@@ -187,7 +187,8 @@ enum err console_write(int fd, struct slice text, struct err_info *info)
         else if (n < 0 && errno == EAGAIN)
             (void)poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
         else if (n == 0 || errno != EINTR)
-            return err_os(info, n < 0 && errno == EPIPE ? ERR_CLOSED : ERR_IO, n < 0 ? errno : EIO, "cannot write to descriptor %d", fd);
+            return err_os(info, n < 0 && errno == EPIPE ? ERR_CLOSED : ERR_IO, n < 0 ? errno : EIO,
+                          "cannot write to descriptor %d", fd);
     }
     return ERR_OK;
 }

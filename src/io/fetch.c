@@ -148,6 +148,28 @@ static size_t on_body(char *p, size_t size, size_t n, void *user)
     return n;
 }
 
+/* Time limits */
+
+static void on_time(struct loop_timer *timer);
+
+static void sooner(int64_t *at_us, int64_t from_us, int64_t limit_ms)
+{
+    if (limit_ms && (!*at_us || from_us + limit_ms * 1000 < *at_us))
+        *at_us = from_us + limit_ms * 1000;
+}
+
+static void arm(struct fetch *f)
+{
+    int64_t at_us = 0;
+    sooner(&at_us, f->started_us, f->o.total_ms);
+    if (f->phase == SENT)
+        sooner(&at_us, f->sent_us, f->o.first_byte_ms);
+    if (f->phase == RECEIVING)
+        sooner(&at_us, f->progress_us, f->o.idle_ms);
+    if (at_us)
+        loop_timer_start(f->fetcher->loop, &f->timer, (at_us - now_us(f) + 999) / 1000, on_time);
+}
+
 /* The head */
 
 static void end_of_head(struct fetch *f)
@@ -162,6 +184,7 @@ static void end_of_head(struct fetch *f)
     f->has_head = true;
     f->phase = RECEIVING;
     f->first_byte_us = f->progress_us = now_us(f);
+    arm(f);
     if (f->status >= 400) { /* errors are documents, whatever was asked for */
         frame_deinit(&f->framer);
         frame_init(&f->framer, FRAME_WHOLE, f->o.frame_bytes_max, on_frame, f);
@@ -202,27 +225,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *user)
     return f->error.code == ERR_OK ? n : 0;
 }
 
-/* Time limits */
-
-static void on_time(struct loop_timer *timer);
-
-static void sooner(int64_t *at_us, int64_t from_us, int64_t limit_ms)
-{
-    if (limit_ms && (!*at_us || from_us + limit_ms * 1000 < *at_us))
-        *at_us = from_us + limit_ms * 1000;
-}
-
-static void arm(struct fetch *f)
-{
-    int64_t at_us = 0;
-    sooner(&at_us, f->started_us, f->o.total_ms);
-    if (f->phase == SENT)
-        sooner(&at_us, f->sent_us, f->o.first_byte_ms);
-    if (f->phase == RECEIVING)
-        sooner(&at_us, f->progress_us, f->o.idle_ms);
-    if (at_us)
-        loop_timer_start(f->fetcher->loop, &f->timer, (at_us - now_us(f) + 999) / 1000, on_time);
-}
+/* When a limit may be over */
 
 static bool is_over(int64_t now, int64_t from_us, int64_t limit_ms)
 {
@@ -475,8 +478,8 @@ enum fetch_step fetch_next(struct fetch *f, struct slice *data, struct slice *ev
         f->queued_bytes -= frame->data_n + frame->event_n;
         *data = (struct slice){frame->bytes, frame->data_n};
         *event = (struct slice){frame->bytes + frame->data_n, frame->event_n};
-        if (list_is_empty(&f->frames) && f->phase == RECEIVING)
-            f->progress_us = now_us(f);
+        if (f->phase == RECEIVING && !slice_is(*event, "ping"))
+            f->progress_us = now_us(f); /* the script's own time does not count */
         resume_if_drained(f);
         return FETCH_FRAME;
     }

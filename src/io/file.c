@@ -74,7 +74,8 @@ static enum err read_all(struct file_job *j, int fd)
         if (n > 0 && room)
             out->n += (size_t)n;
         else if (n > 0 && buf_add_char(out, next) != ERR_OK)
-            return err_set(&j->result.info, ERR_LIMIT, "cannot read %.160s: larger than %zu bytes", j->request.path, out->max);
+            return err_set(&j->result.info, ERR_LIMIT, "cannot read %.160s: larger than %zu bytes", j->request.path,
+                           out->max);
     }
 }
 
@@ -146,7 +147,8 @@ static int write_and_rename(const char *path, struct slice data, int mode)
 {
     char *temp = temp_name(path);
     int rc = 0;
-    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode == FILE_MODE_DEFAULT ? 0666 : mode & 0600);
+    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                  mode == FILE_MODE_DEFAULT ? 0666 : mode & 0600);
     if (fd < 0)
         rc = errno;
     else if (mode != FILE_MODE_DEFAULT && fchmod(fd, (mode_t)mode) < 0)
@@ -255,7 +257,9 @@ static enum err do_stat(struct file_job *j)
     if (stat(j->request.path, &st) < 0)
         return fail(j, errno, "look at");
     j->result.stat = (struct file_stat){
-        .type = S_ISREG(st.st_mode) ? "file" : S_ISDIR(st.st_mode) ? "directory" : "other",
+        .type = S_ISREG(st.st_mode)   ? "file"
+                : S_ISDIR(st.st_mode) ? "directory"
+                                      : "other",
         .size = st.st_size,
         .modified_us = (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000,
         .mode = (int)(st.st_mode & MODE_BITS),
@@ -343,8 +347,8 @@ static enum err do_temp_dir(struct file_job *j)
 /* Jobs */
 
 static enum err (*const verbs[FILE_VERBS])(struct file_job *) = {
-    [FILE_READ] = do_read,   [FILE_WRITE] = do_write, [FILE_APPEND] = do_append, [FILE_LIST] = do_list,
-    [FILE_STAT] = do_stat,   [FILE_MKDIR] = do_mkdir, [FILE_REMOVE] = do_remove, [FILE_TEMP_DIR] = do_temp_dir,
+    [FILE_READ] = do_read, [FILE_WRITE] = do_write, [FILE_APPEND] = do_append, [FILE_LIST] = do_list,
+    [FILE_STAT] = do_stat, [FILE_MKDIR] = do_mkdir, [FILE_REMOVE] = do_remove, [FILE_TEMP_DIR] = do_temp_dir,
 };
 
 static void free_job(struct file_job *j)
@@ -373,7 +377,8 @@ static void on_worked(uv_work_t *work, int rc)
         j->on_done(j->user);
 }
 
-struct file_job *file_start(struct loop *loop, const struct file_request *request, void (*on_done)(void *user), void *user)
+struct file_job *file_start(struct loop *loop, const struct file_request *request, void (*on_done)(void *user),
+                            void *user)
 {
     struct file_job *j = mem_zero(1, sizeof *j);
     j->request = *request;

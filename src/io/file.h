@@ -29,10 +29,10 @@ enum file_verb {
 struct file_request { /* copied */
     enum file_verb verb;
     const char *path;
-    struct slice data;  /* FILE_WRITE, FILE_APPEND */
-    size_t bytes_max;   /* FILE_READ */
-    int mode;           /* FILE_WRITE, FILE_APPEND */
-    bool is_recursive;  /* FILE_REMOVE */
+    struct slice data; /* FILE_WRITE, FILE_APPEND */
+    size_t bytes_max;  /* FILE_READ */
+    int mode;          /* FILE_WRITE, FILE_APPEND */
+    bool is_recursive; /* FILE_REMOVE */
 };
 
 struct file_stat {
@@ -51,7 +51,8 @@ struct file_result { /* borrowed from the job */
 
 /* Starts it. The caller owns the job until file_drop; `on_done` runs once, on the loop thread, unless the job is
  * dropped before. */
-struct file_job *file_start(struct loop *loop, const struct file_request *request, void (*on_done)(void *user), void *user);
+struct file_job *file_start(struct loop *loop, const struct file_request *request, void (*on_done)(void *user),
+                            void *user);
 bool file_is_done(const struct file_job *j);
 const struct file_result *file_result(const struct file_job *j); /* of a done job */
 /* Forgets the job, done or not. What a thread has begun runs to its end; it frees itself then. */

@@ -206,8 +206,9 @@ enum err proc_write(struct proc *p, struct slice bytes, struct err_info *info)
         return err_set(info, ERR_CLOSED, "process %d: its standard input is closed", (int)p->pid);
     size_t queued = uv_stream_get_write_queue_size((uv_stream_t *)&s->pipe);
     if (bytes.n > PROC_IN_BYTES_MAX - queued)
-        return err_set(info, ERR_LIMIT, "process %d: more than %u bytes wait for its standard input (PROC_IN_BYTES_MAX)",
-                       (int)p->pid, PROC_IN_BYTES_MAX);
+        return err_set(info, ERR_LIMIT,
+                       "process %d: more than %u bytes wait for its standard input (PROC_IN_BYTES_MAX)", (int)p->pid,
+                       PROC_IN_BYTES_MAX);
     if (!bytes.n)
         return ERR_OK;
     struct write *w = mem_alloc(sizeof *w + bytes.n);

@@ -47,9 +47,9 @@ void proc_close(struct proc *p);
 
 pid_t proc_pid(const struct proc *p);
 bool proc_has_exited(const struct proc *p, struct proc_status *status); /* status may be NULL */
-bool proc_is_done(const struct proc *p);      /* exited, and both outputs are at their end */
-bool proc_is_timed_out(const struct proc *p); /* was killed because timeout_ms had passed */
-bool proc_is_truncated(const struct proc *p); /* some output was dropped */
+bool proc_is_done(const struct proc *p);                                /* exited, and both outputs are at their end */
+bool proc_is_timed_out(const struct proc *p);                           /* was killed because timeout_ms had passed */
+bool proc_is_truncated(const struct proc *p);                           /* some output was dropped */
 
 /* What has been read and not consumed; valid until the loop runs again. `fd` is 1 or 2. */
 struct slice proc_output(const struct proc *p, int fd);

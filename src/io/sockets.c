@@ -84,6 +84,8 @@ static void act(struct shard *s, curl_socket_t fd, int flags)
     collect(s);
 }
 
+static void arm(struct sock *s, int events);
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct sock *s = poll->data;
@@ -92,12 +94,16 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         s->armed = 0;
         return;
     }
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
-    if (events & UV_READABLE)
-        flags |= CURL_CSELECT_IN;
-    if (events & UV_WRITABLE)
-        flags |= CURL_CSELECT_OUT;
-    act(s->shard, s->fd, flags);
+    struct sockets *ss = s->sockets;
+    int fd = s->fd, armed = s->armed;
+    if (status < 0) { /* a reset: libuv has stopped the poll; curl reads what came before it, then the error */
+        s->armed = 0;
+        events = UV_READABLE;
+    }
+    act(s->shard, fd, (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0));
+    s = get(ss, fd);
+    if (status < 0 && s && !s->is_idle && !s->armed)
+        arm(s, armed);
 }
 
 static void arm(struct sock *s, int events)

@@ -7,8 +7,8 @@
 
 #include "../base/embed.h"
 #include "../base/mem.h"
+#include "generator.h"
 #include "host.h"
-#include "task.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -107,10 +107,21 @@ static void install_searcher(lua_State *L)
     lua_pop(L, 2);
 }
 
+/* Lua 5.4.4 breaks luaL_Buffer for good when memory runs out in its first large use ("got a non-closable
+ * value" from then on): use it once while there is memory. */
+static void warm_up_buffers(lua_State *L)
+{
+    luaL_Buffer b;
+    luaL_buffinitsize(L, &b, 10000);
+    luaL_pushresultsize(&b, 0);
+    lua_pop(L, 1);
+}
+
 static int f_prepare(lua_State *L)
 {
     luaL_openlibs(L);
-    tasks_install(L);
+    warm_up_buffers(L);
+    generator_install(L);
     install_searcher(L);
     return 0;
 }

@@ -49,7 +49,6 @@ struct tasks { /* owned by the host */
     struct task *running;
     int64_t slice_us;
     int64_t loop_stepped_us;
-    uint32_t resumes; /* of nested coroutines, to look at the clock now and then */
 };
 
 static const char sentinel; /* yielded by task_wait, recognised by the drain */
@@ -178,7 +177,7 @@ void task_limits_set(struct task *t, struct task_limits limits)
 
 /* The hook: looks at the clock every TASK_HOOK_COUNT instructions */
 
-static void look_at_clock(lua_State *L)
+void task_look_at_clock(lua_State *L)
 {
     struct tasks *ts = tasks_of(L);
     struct task *t = ts->running;
@@ -200,7 +199,7 @@ static void look_at_clock(lua_State *L)
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     UNUSED(ar);
-    look_at_clock(L);
+    task_look_at_clock(L);
 }
 
 /* Starting */
@@ -372,7 +371,7 @@ static void end_broken(struct task *t, const char *text)
 
 /* The drain */
 
-static bool is_sentinel(lua_State *L, int nvalues)
+bool task_is_wait(lua_State *L, int nvalues)
 {
     return nvalues == 1 && lua_touserdata(L, -1) == (const void *)&sentinel;
 }
@@ -390,7 +389,7 @@ static void run(struct tasks *ts, struct task *t)
         end(t, nvalues);
     } else if (status != LUA_YIELD) {
         end_broken(t, "the task failed while its error was being reported");
-    } else if (!is_sentinel(t->co, nvalues)) {
+    } else if (!task_is_wait(t->co, nvalues)) {
         end_broken(t, "coroutine.yield was called outside of a generator: there is nobody to yield to");
     } else {
         lua_pop(t->co, 1);
@@ -507,116 +506,4 @@ void tasks_free(struct tasks *ts)
     mem_free(ts->slots);
     mem_free(ts->free_slots);
     mem_free(ts);
-}
-
-/* coroutine.resume and coroutine.wrap: a wait inside a generator belongs to the task, not to its caller */
-
-static lua_State *check_coroutine(lua_State *L)
-{
-    lua_State *co = lua_tothread(L, 1);
-    luaL_argexpected(L, co, 1, "coroutine");
-    return co;
-}
-
-static int resume_k(lua_State *L, int status, lua_KContext is_wrap);
-
-/* Resumes the coroutine at index 1 with nargs values that are on its stack; -1: error on top of L. */
-static int resume_step(lua_State *L, lua_State *co, int nargs, lua_KContext is_wrap)
-{
-    struct tasks *ts = tasks_of(L);
-    int nvalues;
-    if ((++ts->resumes & 1023) == 0)
-        look_at_clock(L); /* the count hook starts anew in every coroutine */
-    int status = lua_resume(co, L, nargs, &nvalues);
-    if (status == LUA_YIELD && is_sentinel(co, nvalues)) {
-        lua_pop(co, 1);
-        if (!lua_isyieldable(L))
-            return luaL_error(L, "cannot wait here: the generator was resumed by code that cannot wait");
-        return task_wait(L, is_wrap, resume_k);
-    }
-    if (status == LUA_OK || status == LUA_YIELD) {
-        luaL_checkstack(L, nvalues + 1, "too many results to resume");
-        if (!is_wrap)
-            lua_pushboolean(L, 1);
-        lua_xmove(co, L, nvalues);
-        return is_wrap ? nvalues : nvalues + 1;
-    }
-    if (is_wrap) {
-        lua_resetthread(co); /* closes its pending variables; leaves the error on top */
-        lua_xmove(co, L, 1);
-        return lua_error(L);
-    }
-    lua_pushboolean(L, 0);
-    lua_xmove(co, L, 1);
-    return 2;
-}
-
-static int resume_k(lua_State *L, int status, lua_KContext is_wrap)
-{
-    UNUSED(status);
-    lua_State *co = lua_tothread(L, is_wrap ? lua_upvalueindex(1) : 1);
-    lua_settop(L, is_wrap ? 0 : 1);
-    return resume_step(L, co, 0, is_wrap);
-}
-
-static bool is_resumable(lua_State *co, int nargs)
-{
-    return lua_status(co) == LUA_YIELD || (lua_status(co) == LUA_OK && lua_gettop(co) > 0 && nargs >= 0);
-}
-
-static bool is_running(lua_State *L, lua_State *co)
-{
-    lua_Debug ar;
-    return co == L || (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar));
-}
-
-static int resume(lua_State *L, lua_State *co, int nargs, lua_KContext is_wrap)
-{
-    const char *problem = NULL;
-    if (is_running(L, co))
-        problem = "cannot resume non-suspended coroutine";
-    else if (!is_resumable(co, nargs))
-        problem = "cannot resume dead coroutine";
-    else if (!lua_checkstack(co, nargs))
-        problem = "too many arguments to resume";
-    if (problem && is_wrap)
-        return luaL_error(L, "%s", problem);
-    if (problem) {
-        lua_pushboolean(L, 0);
-        lua_pushstring(L, problem);
-        return 2;
-    }
-    lua_xmove(L, co, nargs);
-    return resume_step(L, co, nargs, is_wrap);
-}
-
-static int f_resume(lua_State *L)
-{
-    lua_State *co = check_coroutine(L);
-    return resume(L, co, lua_gettop(L) - 1, 0);
-}
-
-static int f_wrapped(lua_State *L)
-{
-    return resume(L, lua_tothread(L, lua_upvalueindex(1)), lua_gettop(L), 1);
-}
-
-static int f_wrap(lua_State *L)
-{
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    lua_State *co = lua_newthread(L);
-    lua_pushvalue(L, 1);
-    lua_xmove(L, co, 1);
-    lua_pushcclosure(L, f_wrapped, 1);
-    return 1;
-}
-
-void tasks_install(lua_State *L)
-{
-    lua_getglobal(L, "coroutine");
-    lua_pushcfunction(L, f_resume);
-    lua_setfield(L, -2, "resume");
-    lua_pushcfunction(L, f_wrap);
-    lua_setfield(L, -2, "wrap");
-    lua_pop(L, 1);
 }

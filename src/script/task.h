@@ -34,8 +34,6 @@ struct waiter {
 
 struct tasks *tasks_new(struct host *h);
 void tasks_free(struct tasks *ts); /* after tasks_kill_all and lua_close */
-/* Replaces coroutine.resume and coroutine.wrap by versions that hand a wait up to the task. [-0, +0, m] */
-void tasks_install(lua_State *L);
 
 /* [-0, +0, e] The running task as a waiter, to be taken just before task_wait. Raises where a script
  * cannot wait (sort comparators, gsub callbacks, __gc, a module body being required), and when the task
@@ -47,6 +45,10 @@ struct waiter task_waiter_shielded(lua_State *L);
 int task_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 /* [-0, +0, e] First thing in a continuation: raises if the task was cancelled or is past its deadline. */
 void task_woken(lua_State *L);
+/* For generator.c: are these values on top of a coroutine that yielded a wait? */
+bool task_is_wait(lua_State *L, int nvalues);
+/* [-0, +0, e] Raises if the running task is over its budget, cancelled or late; now and then lets the loop do its work. */
+void task_look_at_clock(lua_State *L);
 /* Queues the waiting task as ready; O(1); clears *w; harmless when stale or empty. */
 void task_wake(struct waiter *w);
 

@@ -1,6 +1,6 @@
 /*
- * backup.c - SQLite's backup into "PATH.partial", then a rename that refuses to replace. All pages in one step: that is one
- * read transaction, so other connections may write meanwhile and the copy does not start again.
+ * backup.c - SQLite's backup into "PATH.partial", then a rename that refuses to replace. All pages in one step:
+ * that is one read transaction, so other connections may write meanwhile and the copy does not start again.
  */
 #include "backup.h"
 
@@ -15,7 +15,8 @@
 
 static enum err fail_exists(const char *path, struct err_info *info)
 {
-    return err_set(info, ERR_DB_OPEN, "%s exists: a backup never overwrites, name another file", sqlite_short_path(path));
+    return err_set(info, ERR_DB_OPEN, "%s exists: a backup never overwrites, name another file",
+                   sqlite_short_path(path));
 }
 
 static enum err fail_os(const char *path, int os_errno, struct err_info *info)
@@ -45,8 +46,9 @@ static enum err write_partial(struct sqlite *c, const char *partial, struct err_
     close(fd);
     sqlite3 *to = NULL;
     int rc = sqlite3_open_v2(partial, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    enum err e = rc ? err_set(info, ERR_DB, "cannot write the backup %s: %s", sqlite_short_path(partial), sqlite3_errstr(rc))
-                    : copy_pages(c, to, partial, info);
+    enum err e =
+        rc ? err_set(info, ERR_DB, "cannot write the backup %s: %s", sqlite_short_path(partial), sqlite3_errstr(rc))
+           : copy_pages(c, to, partial, info);
     sqlite3_close(to);
     return e;
 }

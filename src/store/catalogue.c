@@ -183,8 +183,8 @@ static enum err sort_statements(struct catalogue *c, struct err_info *info)
     for (size_t i = 0; i < c->count; i++) {
         const struct statement *s = &c->statements[i], *before = i ? s - 1 : NULL;
         if (before && strcmp(s->name, before->name) == 0)
-            return err_set(info, ERR_INVALID, "%.*s:%d: statement '%s' is also defined in %.*s:%d", (int)s->origin.n, s->origin.p,
-                           s->line, s->name, (int)before->origin.n, before->origin.p, before->line);
+            return err_set(info, ERR_INVALID, "%.*s:%d: statement '%s' is also defined in %.*s:%d", (int)s->origin.n,
+                           s->origin.p, s->line, s->name, (int)before->origin.n, before->origin.p, before->line);
         c->statements[i].index = i;
     }
     return ERR_OK;

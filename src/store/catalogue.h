@@ -21,8 +21,8 @@ struct statement {
     size_t index; /* 0 .. catalogue_count - 1, in the order of the names */
     size_t param_count;
     const char *params[STORE_PARAMS_MAX + 1]; /* NULL-terminated */
-    struct slice origin; /* the file, and ... */
-    int line;            /* ... the line of its name */
+    struct slice origin;                      /* the file, and ... */
+    int line;                                 /* ... the line of its name */
 };
 
 struct migration {
@@ -41,7 +41,7 @@ size_t catalogue_count(const struct catalogue *c);
 const struct statement *catalogue_at(const struct catalogue *c, size_t index);
 const struct statement *catalogue_find(const struct catalogue *c, const char *name); /* NULL: no such name */
 
-int catalogue_version(const struct catalogue *c); /* of the newest migration */
+int catalogue_version(const struct catalogue *c);                                    /* of the newest migration */
 const struct migration *catalogue_migration(const struct catalogue *c, int version); /* 1 .. catalogue_version */
 
 #endif

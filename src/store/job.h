@@ -1,6 +1,6 @@
 /*
- * job.h - one piece of work for the store's threads, with everything that comes back: a batch of writes, a query, opening,
- * closing. A job owns its memory (parameters in, rows out) and is freed as a whole.
+ * job.h - one piece of work for the store's threads, with everything that comes back: a batch of writes, a query,
+ * opening, closing. A job owns its memory (parameters in, rows out) and is freed as a whole.
  *
  * Ownership passes with the job: its maker fills it; store_submit hands it to the store; on_done hands it back. In
  * between nobody but the thread that runs it may touch it. No locks in here.
@@ -30,7 +30,7 @@ struct job_row {
 
 #define JOB_ANY INT64_MIN /* any number of rows will do */
 
-struct job_call { /* one statement of a job, and its result */
+struct job_call {                      /* one statement of a job, and its result */
     const struct statement *statement; /* NULL: rows of many statements (JOB_CHECK) */
     int64_t expect;                    /* rows it must change (a query: return), or JOB_ANY */
     struct value params[STORE_PARAMS_MAX];
@@ -75,8 +75,8 @@ struct job {
 };
 
 struct job *job_new(enum job_kind kind);
-/* Frees the job, or, while the store has it, only forgets its on_done: the work goes on, nobody hears of it. Loop thread
- * only. NULL is fine. */
+/* Frees the job, or, while the store has it, only forgets its on_done: the work goes on, nobody hears of it. Loop
+ * thread only. NULL is fine. */
 void job_free(struct job *job);
 
 /* Memory that lives as long as the job; NULL when it would hold more than STORE_JOB_BYTES_MAX. */

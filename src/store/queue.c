@@ -1,6 +1,6 @@
 /*
- * queue.c - a mutex, a condition and a list. Taking everything that is there is what makes group commit: no delay is ever
- * added to gather more.
+ * queue.c - a mutex, a condition and a list. Taking everything that is there is what makes group commit: no delay
+ * is ever added to gather more.
  */
 #include "queue.h"
 

@@ -1,6 +1,6 @@
 /*
- * reader.c - what a reading thread does. Threads start when they are first needed, and open their connection with their
- * first job: a script that only writes pays for none.
+ * reader.c - what a reading thread does. Threads start when they are first needed, and open their connection with
+ * their first job: a script that only writes pays for none.
  */
 #include "reader.h"
 

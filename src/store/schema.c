@@ -1,9 +1,9 @@
 /*
- * schema.c - looks before it touches: whose file is this, how new, is something missing. Each migration is a transaction
- * together with its number, so several processes may start at once and a crash leaves a whole version.
+ * schema.c - looks before it touches: whose file is this, how new, is something missing. Each migration is a
+ * transaction together with its number, so several processes may start at once and a crash leaves a whole version.
  *
- * Surprising: the file is created here with O_EXCL and not by SQLite. That gives it its mode, and it never closes a
- * descriptor of a database that is open elsewhere in this process, which would drop SQLite's locks.
+ * Surprising: the file is created here with O_EXCL and not by SQLite. That gives it its mode, and it never closes
+ * a descriptor of a database that is open elsewhere in this process, which would drop SQLite's locks.
  */
 #include "schema.h"
 
@@ -30,7 +30,8 @@ static enum err make_folders(const char *path, struct err_info *info)
     for (char *p = strchr(folder + 1, '/'); p && !e; p = strchr(p + 1, '/')) {
         *p = '\0';
         if (mkdir(folder, 0700) != 0 && errno != EEXIST && errno != EISDIR)
-            e = err_os(info, ERR_DB_OPEN, errno, "cannot make the folder %s for the database", sqlite_short_path(folder));
+            e = err_os(info, ERR_DB_OPEN, errno, "cannot make the folder %s for the database",
+                       sqlite_short_path(folder));
         *p = '/';
     }
     mem_free(folder);
@@ -49,7 +50,8 @@ static enum err create_file(const char *path, struct err_info *info)
         close(fd);
     else if (errno != EEXIST)
         return err_os(info, errno == ENOSPC ? ERR_DB_FULL : ERR_DB_OPEN, errno,
-                      "cannot create the database %s: name another path, or fix its permissions", sqlite_short_path(path));
+                      "cannot create the database %s: name another path, or fix its permissions",
+                      sqlite_short_path(path));
     return ERR_OK;
 }
 
@@ -61,8 +63,9 @@ static bool has_lost_its_head(const char *path)
     char *log_path = mem_alloc(n + sizeof "-wal");
     memcpy(log_path, path, n);
     memcpy(log_path + n, "-wal", sizeof "-wal");
-    bool is_lost = stat(path, &database) == 0 && database.st_size == 0 && stat(log_path, &log) == 0 && log.st_size > 0 &&
-                   stat(path, &database) == 0 && database.st_size == 0; /* again: another process may just be creating it */
+    bool is_lost = stat(path, &database) == 0 && database.st_size == 0 && stat(log_path, &log) == 0 &&
+                   log.st_size > 0 && stat(path, &database) == 0 &&
+                   database.st_size == 0; /* again: another process may just be creating it */
     mem_free(log_path);
     return is_lost;
 }
@@ -74,7 +77,8 @@ static enum err prepare_file(const struct sqlite_options *options, struct err_in
         return ERR_OK;
     enum err e = options->is_read_only ? ERR_OK : create_file(path, info);
     if (!e && has_lost_its_head(path))
-        return err_set(info, ERR_DB_CORRUPT, "the database %s is empty, but its log (-wal) is not: keep both and restore a backup",
+        return err_set(info, ERR_DB_CORRUPT,
+                       "the database %s is empty, but its log (-wal) is not: keep both and restore a backup",
                        sqlite_short_path(path));
     return e;
 }
@@ -98,10 +102,11 @@ static enum err look(struct sqlite *c, struct found *f, struct err_info *info)
 static enum err fail_newer(struct sqlite *c, int64_t version, struct err_info *info)
 {
     const struct sqlite_options *o = sqlite_options(c);
-    return err_set(info, ERR_DB_NEWER,
-                   "the database %s was written by a newer Perilune (schema version %lld, this one knows %d): update Perilune, or "
-                   "name another database",
-                   sqlite_short_path(o->path), (long long)version, catalogue_version(o->catalogue));
+    return err_set(
+        info, ERR_DB_NEWER,
+        "the database %s was written by a newer Perilune (schema version %lld, this one knows %d): update Perilune, or "
+        "name another database",
+        sqlite_short_path(o->path), (long long)version, catalogue_version(o->catalogue));
 }
 
 static enum err judge(struct sqlite *c, const struct found *f, struct err_info *info)
@@ -110,15 +115,19 @@ static enum err judge(struct sqlite *c, const struct found *f, struct err_info *
     const char *path = sqlite_short_path(o->path);
     bool is_new = f->cookie == 0 && f->application == 0 && f->version == 0;
     if (!is_new && f->application != APPLICATION_ID)
-        return err_set(info, ERR_DB_OPEN, "%s is a database of another program (application id %lld): name another file", path,
+        return err_set(info, ERR_DB_OPEN,
+                       "%s is a database of another program (application id %lld): name another file", path,
                        (long long)f->application);
     if (f->version > catalogue_version(o->catalogue))
         return fail_newer(c, f->version, info);
     if (o->is_read_only && f->version < catalogue_version(o->catalogue) && !sqlite_is_memory(o->path))
-        return err_set(info, ERR_DB_READONLY, "the database %s has schema version %lld and must be migrated to %d: open it for "
-                       "writing once", path, (long long)f->version, catalogue_version(o->catalogue));
+        return err_set(info, ERR_DB_READONLY,
+                       "the database %s has schema version %lld and must be migrated to %d: open it for "
+                       "writing once",
+                       path, (long long)f->version, catalogue_version(o->catalogue));
     if (!o->is_read_only && sqlite3_db_readonly(sqlite_handle(c), "main"))
-        return err_set(info, ERR_DB_READONLY, "the database %s is read-only: fix its permissions, or open it with read_only", path);
+        return err_set(info, ERR_DB_READONLY,
+                       "the database %s is read-only: fix its permissions, or open it with read_only", path);
     return ERR_OK;
 }
 

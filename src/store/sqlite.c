@@ -1,8 +1,10 @@
 /*
- * sqlite.c - a connection with its prepared statements, and the words for SQLite's result codes. It opens what is there:
- * creating and migrating is schema.c, checking and copying maintain.c. Apart from db/, this is the only file with SQL.
+ * sqlite.c - a connection with its prepared statements, and the words for SQLite's result codes. It opens what is
+ * there: creating and migrating is schema.c, checking and copying maintain.c. Apart from db/, this is the only
+ * file with SQL.
  *
- * Surprising: "$1" is a *name* to SQLite, numbered by first appearance; so every prepared statement has a small map.
+ * Surprising: "$1" is a *name* to SQLite, numbered by first appearance; so every prepared statement has a small
+ * map.
  */
 #include "sqlite.h"
 
@@ -25,10 +27,27 @@ struct prepared {
     bool is_query;
 };
 
+/* What every transaction needs: prepared once, like the statements of db/. */
+enum control {
+    CONTROL_BEGIN,
+    CONTROL_BEGIN_READ,
+    CONTROL_COMMIT,
+    CONTROL_SAVEPOINT,
+    CONTROL_UNDO,
+    CONTROL_RELEASE,
+    CONTROL_COUNT
+};
+
+static const char *const control_sql[CONTROL_COUNT] = {
+    [CONTROL_BEGIN] = "BEGIN IMMEDIATE",     [CONTROL_BEGIN_READ] = "BEGIN",       [CONTROL_COMMIT] = "COMMIT",
+    [CONTROL_SAVEPOINT] = "SAVEPOINT batch", [CONTROL_UNDO] = "ROLLBACK TO batch", [CONTROL_RELEASE] = "RELEASE batch",
+};
+
 struct sqlite {
     const struct sqlite_options *options;
     sqlite3 *db;
     struct prepared *prepared; /* by statement->index */
+    sqlite3_stmt *controls[CONTROL_COUNT];
     size_t wal_pages, page_bytes;
     int last_rc, last_errno;
 };
@@ -72,8 +91,9 @@ enum err sqlite_fail(struct sqlite *c, int rc, const char *doing, struct err_inf
     switch (rc & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return err_set(info, ERR_DB_LOCKED, "another process has locked the database %s for more than %d ms: try again, or end it",
-                       path, c->options->busy_ms);
+        return err_set(info, ERR_DB_LOCKED,
+                       "another process has locked the database %s for more than %d ms: try again, or end it", path,
+                       c->options->busy_ms);
     case SQLITE_READONLY:
         return err_set(info, ERR_DB_READONLY, "the database %s %s", path,
                        c->options->is_read_only ? "was opened read-only: open it for writing"
@@ -85,11 +105,13 @@ enum err sqlite_fail(struct sqlite *c, int rc, const char *doing, struct err_inf
     case SQLITE_NOTADB:
         return err_set(info, ERR_DB_CORRUPT, "%s is not a database: name another file, or restore a backup", path);
     case SQLITE_CORRUPT:
-        return err_set(info, ERR_DB_CORRUPT, "the database %s is damaged: keep the file and restore a backup (%s)", path, text);
+        return err_set(info, ERR_DB_CORRUPT, "the database %s is damaged: keep the file and restore a backup (%s)",
+                       path, text);
     case SQLITE_CONSTRAINT:
         return err_set(info, ERR_DB_CONSTRAINT, "%s: %s", doing, text);
     case SQLITE_CANTOPEN:
-        return err_os(info, ERR_DB_OPEN, c->last_errno, "cannot open the database %s: check the path and its permissions", path);
+        return err_os(info, ERR_DB_OPEN, c->last_errno,
+                      "cannot open the database %s: check the path and its permissions", path);
     case SQLITE_TOOBIG:
         return err_set(info, ERR_LIMIT, "%s: %s", doing, text);
     default:
@@ -170,8 +192,10 @@ static enum err configure(struct sqlite *c, struct err_info *info)
     sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     char sql[160];
-    snprintf(sql, sizeof sql, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON; "
-                              "PRAGMA journal_size_limit = %u", STORE_WAL_BYTES);
+    snprintf(sql, sizeof sql,
+             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON; "
+             "PRAGMA journal_size_limit = %u",
+             STORE_WAL_BYTES);
     return sqlite_exec(c, sql, "configuring the connection", info);
 }
 
@@ -207,6 +231,8 @@ void sqlite_close(struct sqlite *c)
         return;
     for (size_t i = 0; i < catalogue_count(c->options->catalogue); i++)
         sqlite3_finalize(c->prepared[i].stmt);
+    for (size_t i = 0; i < CONTROL_COUNT; i++)
+        sqlite3_finalize(c->controls[i]);
     int rc = sqlite3_close(c->db);
     ASSERT(rc == SQLITE_OK);
     mem_free(c->prepared);
@@ -215,19 +241,31 @@ void sqlite_close(struct sqlite *c)
 
 /* Transactions */
 
+static enum err run_control(struct sqlite *c, enum control which, struct err_info *info)
+{
+    sqlite3_stmt **stmt = &c->controls[which];
+    int rc =
+        *stmt ? SQLITE_OK : sqlite3_prepare_v3(c->db, control_sql[which], -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL);
+    if (!rc)
+        rc = sqlite3_step(*stmt);
+    enum err e = rc == SQLITE_DONE ? ERR_OK : sqlite_fail(c, rc, control_sql[which], info);
+    sqlite3_reset(*stmt);
+    return e;
+}
+
 enum err sqlite_begin(struct sqlite *c, struct err_info *info)
 {
-    return sqlite_exec(c, "BEGIN IMMEDIATE", "beginning a transaction", info);
+    return run_control(c, CONTROL_BEGIN, info);
 }
 
 enum err sqlite_begin_read(struct sqlite *c, struct err_info *info)
 {
-    return sqlite_exec(c, "BEGIN", "beginning to read", info);
+    return run_control(c, CONTROL_BEGIN_READ, info);
 }
 
 enum err sqlite_commit(struct sqlite *c, struct err_info *info)
 {
-    return sqlite_exec(c, "COMMIT", "committing", info);
+    return run_control(c, CONTROL_COMMIT, info);
 }
 
 void sqlite_rollback(struct sqlite *c)
@@ -243,12 +281,13 @@ bool sqlite_in_transaction(struct sqlite *c)
 
 enum err sqlite_savepoint(struct sqlite *c, struct err_info *info)
 {
-    return sqlite_exec(c, "SAVEPOINT batch", "beginning a batch", info);
+    return run_control(c, CONTROL_SAVEPOINT, info);
 }
 
 enum err sqlite_release(struct sqlite *c, bool is_undone, struct err_info *info)
 {
-    return sqlite_exec(c, is_undone ? "ROLLBACK TO batch; RELEASE batch" : "RELEASE batch", "ending a batch", info);
+    enum err e = is_undone ? run_control(c, CONTROL_UNDO, info) : ERR_OK;
+    return e ? e : run_control(c, CONTROL_RELEASE, info);
 }
 
 /* The log */
@@ -385,14 +424,14 @@ static enum err take_row(sqlite3_stmt *stmt, struct job *job, struct job_call *c
     return ERR_OK;
 }
 
-static enum err take_rows(struct sqlite *c, sqlite3_stmt *stmt, const char *name, struct job *job, struct job_call *call,
-                          struct err_info *info)
+static enum err take_rows(struct sqlite *c, sqlite3_stmt *stmt, const char *name, struct job *job,
+                          struct job_call *call, struct err_info *info)
 {
     int rc;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
         if (take_row(stmt, job, call) != ERR_OK)
-            return err_set(info, ERR_LIMIT, "%s: the result is larger than %d rows or %u MB: ask for fewer", name, STORE_ROWS_MAX,
-                           STORE_JOB_BYTES_MAX >> 20);
+            return err_set(info, ERR_LIMIT, "%s: the result is larger than %d rows or %u MB: ask for fewer", name,
+                           STORE_ROWS_MAX, STORE_JOB_BYTES_MAX >> 20);
     return rc == SQLITE_DONE ? ERR_OK : sqlite_fail(c, rc, name, info);
 }
 

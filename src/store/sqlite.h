@@ -12,7 +12,7 @@ struct sqlite3;
 struct sqlite;
 
 struct sqlite_options { /* outlives the connection */
-    const char *path; /* ":memory:" is a database that only this connection sees */
+    const char *path;   /* ":memory:" is a database that only this connection sees */
     const struct catalogue *catalogue;
     int busy_ms; /* how long another process may hold a lock */
     bool is_read_only;

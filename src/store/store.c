@@ -1,8 +1,9 @@
 /*
- * store.c - hands jobs to the writer and the readers and gets them back. It runs no SQL and takes no locks: all of its
- * state belongs to the loop thread, the queues are the only thing that is shared.
+ * store.c - hands jobs to the writer and the readers and gets them back. It runs no SQL and takes no locks: all of
+ * its state belongs to the loop thread, the queues are the only thing that is shared.
  *
- * Surprising: the store has no free of its own. JOB_CLOSE is the last job of the writer's queue, and its return frees it.
+ * Surprising: the store has no free of its own. JOB_CLOSE is the last job of the writer's queue, and its return
+ * frees it.
  */
 #include "store.h"
 
@@ -22,7 +23,8 @@ struct store {
 static bool push(struct store *s, struct job *job, bool is_forced)
 {
     bool is_reading = job->kind == JOB_READ || job->kind == JOB_CHECK || job->kind == JOB_BACKUP;
-    return is_reading && !s->is_memory ? readers_push(&s->readers, job, is_forced) : writer_push(&s->writer, job, is_forced);
+    return is_reading && !s->is_memory ? readers_push(&s->readers, job, is_forced)
+                                       : writer_push(&s->writer, job, is_forced);
 }
 
 /* In order: the first that does not fit keeps the others waiting. */

@@ -1,9 +1,10 @@
 /*
- * writer.c - group commit. All batches that wait when the writer is free share one transaction, each in a savepoint of its
- * own: a batch that fails fails alone, and one fsync serves them all. No delay is added to gather more.
+ * writer.c - group commit. All batches that wait when the writer is free share one transaction, each in a
+ * savepoint of its own: a batch that fails fails alone, and one fsync serves them all. No delay is added to gather
+ * more.
  *
- * Surprising: after a commit whose fsync failed nobody knows what is on the disk, so the store refuses to write until
- * it is opened again. Reads go on.
+ * Surprising: after a commit whose fsync failed nobody knows what is on the disk, so the store refuses to write
+ * until it is opened again. Reads go on.
  */
 #include "writer.h"
 
@@ -65,7 +66,8 @@ static enum err run_transaction(struct writer *w, struct job *jobs[], size_t n, 
     if (e && sqlite_is_broken(w->connection)) {
         w->refusal = *info;
         w->refusal.os_errno = 0;
-        err_set(&w->refusal, info->code, "%.*s; nothing is written until the database is opened again", ERR_TEXT_MAX - 64, info->text);
+        err_set(&w->refusal, info->code, "%.*s; nothing is written until the database is opened again",
+                ERR_TEXT_MAX - 64, info->text);
     }
     sqlite_rollback(w->connection);
     return e;
@@ -77,12 +79,13 @@ static void run_group(struct writer *w, struct job *jobs[], size_t n)
     enum err e = info.code ? info.code : run_transaction(w, jobs, n, &info);
     if (!e) {
         atomic_fetch_add(&w->transactions, 1);
-        atomic_fetch_add(&w->batches, n);
         w->has_log = true;
     }
     for (size_t i = 0; i < n; i++) {
         if (e && !jobs[i]->error.code)
             jobs[i]->error = info;
+        if (!jobs[i]->error.code)
+            atomic_fetch_add(&w->batches, 1);
         post(w, jobs[i]);
     }
 }
@@ -161,8 +164,8 @@ static void *writer_main(void *user)
 
 /* Public */
 
-enum err writer_start(struct writer *w, const struct sqlite_options *options, struct readers *readers, struct loop *loop,
-                      struct err_info *info)
+enum err writer_start(struct writer *w, const struct sqlite_options *options, struct readers *readers,
+                      struct loop *loop, struct err_info *info)
 {
     memset(w, 0, sizeof *w);
     w->options = *options;

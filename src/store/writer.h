@@ -1,5 +1,6 @@
 /*
- * writer.h - the one thread that writes. It owns the writing connection from the first job (JOB_OPEN) to the last (JOB_CLOSE).
+ * writer.h - the one thread that writes. It owns the writing connection from the first job (JOB_OPEN) to the last
+ * (JOB_CLOSE).
  */
 #ifndef PERILUNE_STORE_WRITER_H
 #define PERILUNE_STORE_WRITER_H

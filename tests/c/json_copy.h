@@ -41,7 +41,8 @@ static inline enum err json_copy_token(const struct json_token *t, struct buf *o
 }
 
 /* `*is_repaired` may only become true when `repair` is. */
-static inline enum err json_copy(struct slice text, bool repair, struct buf *out, bool *is_repaired, struct err_info *info)
+static inline enum err json_copy(struct slice text, bool repair, struct buf *out, bool *is_repaired,
+                                 struct err_info *info)
 {
     struct json_reader r;
     struct json_token t;

@@ -112,10 +112,12 @@ static void test_file_and_null(void)
     size_t wrong = 0;
     for (size_t i = 0; i < 1000; i++) {
         struct slice line;
-        wrong += console_line(c, &line, &info) != CONSOLE_READY || line.n != 99 || memcmp(line.p, text + i * 100, 99) != 0;
+        wrong +=
+            console_line(c, &line, &info) != CONSOLE_READY || line.n != 99 || memcmp(line.p, text + i * 100, 99) != 0;
     }
     CHECK(wrong == 0);
-    CHECK(console_rest(c, &rest, &info) == CONSOLE_READY && rest.n == n - 100000 && memcmp(rest.p, text + 100000, rest.n) == 0);
+    CHECK(console_rest(c, &rest, &info) == CONSOLE_READY && rest.n == n - 100000 &&
+          memcmp(rest.p, text + 100000, rest.n) == 0);
     CHECK(console_rest(c, &rest, &info) == CONSOLE_READY && rest.n == 0);
     CHECK(line_state(c) == CONSOLE_END);
     console_free(c);

@@ -77,7 +77,8 @@ static void test_accepted(void)
     buf_init(&copy, 4096);
     for (size_t i = 0; i < ARRAY_LEN(accepted); i++) {
         enum err err = json_copy(accepted[i].text, false, &copy, &is_repaired, &info);
-        bool is_right = err == ERR_OK && copy.n == accepted[i].copy.n && memcmp(copy.p, accepted[i].copy.p, copy.n) == 0;
+        struct slice expected = accepted[i].copy;
+        bool is_right = err == ERR_OK && copy.n == expected.n && memcmp(copy.p, expected.p, copy.n) == 0;
         if (!CHECK(is_right))
             fprintf(stderr, "  %s -> %s\n", accepted[i].text.p, err == ERR_OK ? copy.p : info.text);
     }
@@ -156,7 +157,7 @@ static void test_refused(void)
         size_t prefix = strlen("invalid JSON at line ");
         if (!CHECK(err == ERR_JSON && info.code == ERR_JSON && strlen(info.text) > prefix &&
                    strcmp(info.text + prefix, refused[i].message) == 0))
-            fprintf(stderr, "  %s -> %s\n  expected              %s\n", refused[i].text.p, info.text, refused[i].message);
+            fprintf(stderr, "  %s -> %s, not %s\n", refused[i].text.p, info.text, refused[i].message);
         CHECK(json_validate(refused[i].text, NULL) == ERR_JSON);
     }
 }
@@ -317,9 +318,9 @@ static unsigned is_wrong_double(double value)
 
 static void test_doubles(void)
 {
-    static const double values[] = {0.0,    -0.0,   1.0,     0.1,    0.7,     1e15,    123456789012345.0, 999999999999999.9,
-                                    1e-4,   9.9e-5, 5e-324,  1e308,  1e22,    1e23,    2.2250738585072014e-308,
-                                    1.0e16, 0.5,    1.0 / 3, 1e-7,   4503599627370497.5, 9007199254740993.0};
+    static const double values[] = {0.0,    -0.0,   1.0,     0.1,      0.7,    0.5,  1.0 / 3, 1e-4,   9.9e-5,
+                                    1e-7,   1e15,   1.0e16,  1e22,     1e23,   1e308, 5e-324, 2.2250738585072014e-308,
+                                    123456789012345.0, 999999999999999.9, 4503599627370497.5, 9007199254740993.0};
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
         CHECK(!is_wrong_double(values[i]));
     unsigned wrong = 0;

@@ -72,7 +72,8 @@ static const char *line(struct fixture *f, struct slice message, struct slice fi
 
 static bool is_json_line(const struct buf *b)
 {
-    return b->n && memchr(b->p, '\n', b->n) == b->p + b->n - 1 && json_validate((struct slice){b->p, b->n}, NULL) == ERR_OK;
+    return b->n && memchr(b->p, '\n', b->n) == b->p + b->n - 1 &&
+           json_validate((struct slice){b->p, b->n}, NULL) == ERR_OK;
 }
 
 static void test_text(void)
@@ -80,12 +81,14 @@ static void test_text(void)
     struct fixture f;
     set_up(&f, LOG_TEXT);
     CHECK(strcmp(line(&f, SLICE("hello"), NONE), "03:04:05.678 warn  fetch  hello\n") == 0);
-    CHECK(strcmp(line(&f, SLICE("m"), SLICE("{\"a\":\"b\",\"n\":1,\"t\":\"two words\",\"e\":\"\",\"o\":{\"x\":[1, 2]}}")),
-                 "03:04:05.678 warn  fetch  m  a=b n=1 t=\"two words\" e=\"\" o={\"x\":[1, 2]}\n") == 0);
+    CHECK(
+        strcmp(line(&f, SLICE("m"), SLICE("{\"a\":\"b\",\"n\":1,\"t\":\"two words\",\"e\":\"\",\"o\":{\"x\":[1, 2]}}")),
+               "03:04:05.678 warn  fetch  m  a=b n=1 t=\"two words\" e=\"\" o={\"x\":[1, 2]}\n") == 0);
     CHECK(strcmp(line(&f, SLICE("m"), SLICE(" { } ")), "03:04:05.678 warn  fetch  m \n") == 0);
     CHECK(strcmp(line(&f, SLICE("m"), SLICE("[1]")), "03:04:05.678 warn  fetch  m  (fields: not JSON)\n") == 0);
     log_set_format(f.log, LOG_TEXT, true);
-    CHECK(strcmp(line(&f, SLICE("hello"), NONE), "\x1b[2m03:04:05.678\x1b[0m \x1b[33mwarn \x1b[0m fetch  hello\n") == 0);
+    CHECK(strcmp(line(&f, SLICE("hello"), NONE), "\x1b[2m03:04:05.678\x1b[0m \x1b[33mwarn \x1b[0m fetch  hello\n") ==
+          0);
     tear_down(&f);
 }
 
@@ -94,7 +97,8 @@ static void test_json(void)
     struct fixture f;
     set_up(&f, LOG_JSON);
     CHECK(strcmp(line(&f, SLICE("say \"hi\" \\ \xc3\xa9"), NONE),
-                 "{\"time\":\"2026-01-02T03:04:05.678Z\",\"level\":\"warn\",\"area\":\"fetch\",\"message\":\"say \\\"hi\\\" \\\\ \xc3\xa9\"}\n") == 0);
+                 "{\"time\":\"2026-01-02T03:04:05.678Z\",\"level\":\"warn\",\"area\":\"fetch\",\"message\":\"say "
+                 "\\\"hi\\\" \\\\ \xc3\xa9\"}\n") == 0);
     const char *text = line(&f, SLICE("m"), SLICE("{\"a\": \"b\",\n\"time\":1,\"o\":{\"x\" : [1,\t2]}}"));
     CHECK(strstr(text, "\"message\":\"m\",\"a\":\"b\",\"_time\":1,\"o\":{\"x\" : [1, 2]}}\n") != NULL);
     CHECK(is_json_line(&f.out));
@@ -204,7 +208,8 @@ static bool redacts_to(struct log *l, const char *text, const char *expected)
 {
     struct buf out;
     buf_init(&out, 1000);
-    bool same = log_redact(l, (struct slice){text, strlen(text)}, &out) == ERR_OK && strcmp(out.p ? out.p : "", expected) == 0;
+    bool same =
+        log_redact(l, (struct slice){text, strlen(text)}, &out) == ERR_OK && strcmp(out.p ? out.p : "", expected) == 0;
     buf_deinit(&out);
     return same;
 }

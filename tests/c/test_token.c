@@ -24,8 +24,9 @@ static void test_sha256(void)
     CHECK(hash_is("abc", 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
     CHECK(hash_is("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56,
                   "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"));
-    CHECK(hash_is("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu", 112,
-                  "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1"));
+    CHECK(hash_is("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnop"
+                  "qrstnopqrstu",
+                  112, "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1"));
     size_t million = 1000000;
     char *a = mem_alloc(million);
     memset(a, 'a', million);
@@ -68,11 +69,12 @@ static void test_hmac(void)
                        "The key needs to be hashed before being used by the HMAC algorithm.";
     CHECK(hmac_is("\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b", 20, "Hi There", 8,
                   "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"));
-    CHECK(hmac_is("Jefe", 4, "what do ya want for nothing?", 28, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
+    CHECK(hmac_is("Jefe", 4, "what do ya want for nothing?", 28,
+                  "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
     CHECK(hmac_is(aa, 20, dd, 50, "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"));
     CHECK(hmac_is(key4, 25, cd, 50, "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"));
-    CHECK(hmac_is("\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c", 20, "Test With Truncation", 20,
-                  "a3b6167473100ee06e0c796c2955552b"));
+    CHECK(hmac_is("\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c\x0c", 20,
+                  "Test With Truncation", 20, "a3b6167473100ee06e0c796c2955552b"));
     CHECK(hmac_is(aa, 131, large, strlen(large), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"));
     CHECK(hmac_is(aa, 131, both, strlen(both), "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"));
 }
@@ -121,20 +123,20 @@ static bool is_refused(const char *text, enum token_alphabet alphabet, size_t at
 
 static void test_base64_is_strict(void)
 {
-    CHECK(is_refused("Zg", TOKEN_STANDARD, 2));     /* padding is missing */
+    CHECK(is_refused("Zg", TOKEN_STANDARD, 2)); /* padding is missing */
     CHECK(is_refused("Zg=", TOKEN_STANDARD, 2));
     CHECK(is_refused("Zg===", TOKEN_STANDARD, 2));
     CHECK(is_refused("Zm9v====", TOKEN_STANDARD, 4));
     CHECK(is_refused("====", TOKEN_STANDARD, 0));
     CHECK(is_refused("Z===", TOKEN_STANDARD, 1));
     CHECK(is_refused("Zg==Zg==", TOKEN_STANDARD, 2));
-    CHECK(is_refused("Zh==", TOKEN_STANDARD, 1));   /* stray bits */
+    CHECK(is_refused("Zh==", TOKEN_STANDARD, 1)); /* stray bits */
     CHECK(is_refused("Zm9=", TOKEN_STANDARD, 2));
     CHECK(is_refused("Zm9v\n", TOKEN_STANDARD, 4)); /* white space */
     CHECK(is_refused("Zm 9v===", TOKEN_STANDARD, 2));
-    CHECK(is_refused("-__-", TOKEN_STANDARD, 0));   /* the other alphabet */
+    CHECK(is_refused("-__-", TOKEN_STANDARD, 0)); /* the other alphabet */
     CHECK(is_refused("+//+", TOKEN_URL, 0));
-    CHECK(is_refused("Zg==", TOKEN_URL, 2));        /* no padding there */
+    CHECK(is_refused("Zg==", TOKEN_URL, 2)); /* no padding there */
     CHECK(is_refused("Z", TOKEN_URL, 1));
     CHECK(is_refused("Zh", TOKEN_URL, 1));
     CHECK(is_refused("Zm9vY", TOKEN_URL, 5));

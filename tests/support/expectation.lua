@@ -1,11 +1,12 @@
 -- Compares a collected Response with the normalised truth of a recording (expect.json), field by field, with rules
 -- and no exceptions: null, absent and (for lists and reasoning) empty mean the same.
 local json = require "perilune.json"
+local tables = require "perilune.std.tables"
 
 local M = {}
 
 -- How the truth's names of counts are called by the provider; the first one that is there counts. The truth does not
--- know cache_write_tokens of chat.completions; `usage_raw` covers it.
+-- know cache_write_tokens of chat.completions and responses; `usage_raw` covers it.
 local raw_names = {
   ["chat.completions"] = {
     input_tokens = { "prompt_tokens" },
@@ -21,12 +22,40 @@ local raw_names = {
     cache_write_tokens = { "cache_creation_input_tokens" },
     reasoning_tokens = { "output_tokens_details.thinking_tokens" },
   },
+  ["ollama.chat"] = {
+    input_tokens = { "prompt_eval_count" },
+    output_tokens = { "eval_count" },
+  },
+  ["cohere.chat"] = {
+    input_tokens = { "tokens.input_tokens" },
+    output_tokens = { "tokens.output_tokens" },
+    cached_tokens = { "cached_tokens" },
+    reasoning_tokens = { "tokens.reasoning_tokens" },
+  },
+  ["responses"] = {
+    input_tokens = { "input_tokens" },
+    output_tokens = { "output_tokens" },
+    total_tokens = { "total_tokens" },
+    cached_tokens = { "input_tokens_details.cached_tokens" },
+    reasoning_tokens = { "output_tokens_details.reasoning_tokens" },
+  },
+  ["gemini.generateContent"] = {
+    input_tokens = { "promptTokenCount" },
+    output_tokens = { "candidatesTokenCount" },
+    total_tokens = { "totalTokenCount" },
+    cached_tokens = { "cachedContentTokenCount" },
+    reasoning_tokens = { "thoughtsTokenCount" },
+  },
 }
+raw_names["gemini.streamGenerateContent"] = raw_names["gemini.generateContent"]
 
 -- Items that are not server items: they are content kept for the way back.
 local is_content = {
   text = true, thinking = true, tool_use = true,
   ["reasoning.text"] = true, ["reasoning.summary"] = true, ["reasoning.encrypted"] = true,
+  tool_plan = true, citation = true,
+  message = true, reasoning = true, function_call = true, custom_tool_call = true,
+  functionCall = true, inlineData = true, groundingMetadata = true, urlContextMetadata = true, citationMetadata = true,
 }
 
 
@@ -77,7 +106,9 @@ local function compare_calls(differences, response, expected)
       differ(differences, where .. " has an id", true, (got.id or "") ~= "")
     end
     differ(differences, where .. " name", call.name, got.name)
-    if call.arguments_raw then
+    if call.custom then -- its input is plain text: it becomes an object
+      differ(differences, where .. " arguments", { input = call.input }, (json.decode(got.arguments or "")))
+    elseif call.arguments_raw then
       differ(differences, where .. " arguments", call.arguments_raw, got.arguments)
     else
       differ(differences, where .. " arguments", call.arguments, (json.decode(got.arguments or "")))
@@ -92,6 +123,9 @@ local function compare_canonical(differences, usage, expected, api)
   local cached, reasoning = expected.cached_tokens, expected.reasoning_tokens
   if api == "anthropic.messages" then
     input = input + (cached or 0) + (expected.cache_write_tokens or 0)
+  elseif api:find("^gemini") then
+    input, output = input + (usage.raw.toolUsePromptTokenCount or 0), output + (reasoning or 0)
+    differ(differences, "usage.raw total", expected.total_tokens, input + output)
   elseif reasoning and reasoning > 0 and expected.total_tokens == input + output + reasoning then
     output = output + reasoning
   end
@@ -117,8 +151,18 @@ local function compare_usage(differences, response, expect, api)
 end
 
 
+-- A prompt that was blocked has no answer: for us that is an error, with the provider's word as its code.
+local function compare_blocked(differences, err, reason)
+  differ(differences, "error.kind", "content_filter", err and err.kind)
+  differ(differences, "error.code", reason, err and err.code)
+end
+
+
 local function compare_error(differences, response, expect)
   local expected, err = said(expect.error), response.error
+  if said(expect.block_reason) then
+    return compare_blocked(differences, err, expect.block_reason)
+  end
   if not expected or not err then
     differ(differences, "has an error", expected ~= nil, err ~= nil)
     return
@@ -129,21 +173,41 @@ local function compare_error(differences, response, expect)
 end
 
 
+-- A part of Gemini's has no type: the field that is not said of every part tells.
+local function part_kind(part)
+  for _, name in ipairs(tables.sorted_keys(part)) do
+    if name ~= "text" and name ~= "thought" and name ~= "thoughtSignature" then
+      return name
+    end
+  end
+end
+
+
 local function server_items(response)
   local types = {}
   for _, item in ipairs(response.provider_items and response.provider_items.items or {}) do
-    if not is_content[item.type] then
-      types[#types + 1] = item.type
+    local kind = item.type or part_kind(item)
+    if kind and not is_content[kind] then
+      types[#types + 1] = kind
     end
   end
   return types
 end
 
 
+local function tool_plan(response)
+  for _, item in ipairs(response.provider_items and response.provider_items.items or {}) do
+    if item.type == "tool_plan" then
+      return item.tool_plan
+    end
+  end
+end
+
+
 ---Compares; an empty list means that everything is as it should be.
 ---@param response perilune.Response
 ---@param expect table expect.json
----@param api "chat.completions"|"anthropic.messages"
+---@param api string the wire format, as the collection calls it
 ---@return string[] differences
 function M.compare(response, expect, api)
   local differences = {}
@@ -153,6 +217,10 @@ function M.compare(response, expect, api)
   differ(differences, "finish_reason", said(expect.finish_reason), response.finish_reason_raw)
   differ(differences, "model", said(expect.model), response.model)
   differ(differences, "stop_sequence", said(expect.stop_sequence), response.stop_sequence)
+  local details = response.stop_details or {}
+  differ(differences, "incomplete_reason", said(expect.incomplete_reason), details.reason)
+  differ(differences, "finish_message", said(expect.finish_message), details.message)
+  differ(differences, "tool_plan", said(expect.tool_plan), tool_plan(response))
   differ(differences, "server items", said(expect.server_items) or {}, server_items(response))
   compare_calls(differences, response, expect.tool_calls)
   compare_usage(differences, response, expect, api)

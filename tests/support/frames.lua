@@ -1,26 +1,44 @@
 -- Cuts a recorded body into frames for specs that run without the host: the WHATWG rules for event streams in a few
--- lines. A body that starts with `{`, `[` or `<` after white space is one frame, as the host's own framer hands it
--- over.
+-- lines. A body that starts with `{`, `[` or `<` after white space is one frame, and so is its rest from a line on that
+-- begins with `{` where an event could begin, as the host's own framer hands them over.
 local M = {}
+
+
+-- Every line is a frame.
+local function split_lines(body)
+  local frames = {}
+  for line in body:gmatch("[^\r\n]+") do
+    frames[#frames + 1] = { data = line }
+  end
+  return frames
+end
 
 
 ---Cuts a body.
 ---@param body string
+---@param kind? "sse"|"lines" default "sse"
 ---@return { data: string, event: string? }[]
-function M.split(body)
+function M.split(body, kind)
+  if kind == "lines" then
+    return split_lines(body)
+  end
   if body:find("^%s*[{%[<]") then
     return { { data = body } }
   end
-  local frames, data, event = {}, {}, nil
+  local frames, data, event, is_document = {}, {}, nil, false
   local function dispatch()
     if #data > 0 then
       frames[#frames + 1] = { data = table.concat(data, "\n"), event = event }
     end
     data, event = {}, nil
   end
-  for line in (body:gsub("\r\n?", "\n") .. "\n"):gmatch("([^\n]*)\n") do
+  local text = body:gsub("\r\n?", "\n")
+  for line in (text:find("\n$") and text or text .. "\n"):gmatch("([^\n]*)\n") do
     local field, value = line:match("^([^:]*):? ?(.*)$")
-    if line == "" then
+    is_document = is_document or line:find("^{") ~= nil and #data == 0 and not event
+    if is_document then
+      data[#data + 1] = line
+    elseif line == "" then
       dispatch()
     elseif field == "data" then
       data[#data + 1] = value

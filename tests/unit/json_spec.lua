@@ -131,13 +131,15 @@ describe("json.decode", function()
   end)
 
   it("says where the text is wrong", function()
-    assert.equal("invalid JSON at line 2, column 8 (byte 20): expected ':' after a key, found '}'", message '{"é":1,\n "ééé" }')
+    assert.equal("invalid JSON at line 2, column 8 (byte 20): expected ':' after a key, found '}'",
+      message '{"é":1,\n "ééé" }')
   end)
 
   it("refuses what RFC 8259 does not allow", function()
     for _, text in ipairs {
-      "", " ", "[1,]", "{,}", "01", "1.", ".5", "+1", "NaN", "Infinity", "0x10", "'a'", "[1]]", "1 2", "nulls", "{\"a\"}",
-      "{a:1}", "\"\n\"", "\"\t\"", "\"\\x\"", "\"\\u12\"", "1e400", "[\xEF\xBB\xBF]", "// \n1", "[1\v]", "\0", "\"\0\"",
+      "", " ", "[1,]", "{,}", "01", "1.", ".5", "+1", "NaN", "Infinity", "0x10", "'a'", "[1]]", "1 2", "nulls",
+      "{\"a\"}", "{a:1}", "\"\n\"", "\"\t\"", "\"\\x\"", "\"\\u12\"", "1e400",
+      "[\xEF\xBB\xBF]", "// \n1", "[1\v]", "\0", "\"\0\"",
     } do
       assert.matches("^invalid JSON at line %d+, column %d+ %(byte %d+%): ", message(text))
       message(text, { repair = true })
@@ -172,7 +174,8 @@ describe("json.decode", function()
 
   it("repairs text that is not Unicode, and says so", function()
     for text, expected in pairs {
-      ['"a\\ud800b"'] = "a\u{FFFD}b", ['"\xFF"'] = "\u{FFFD}", ['"\xE2\x82"'] = "\u{FFFD}", ['"\\udc00\\ud800"'] = "\u{FFFD}\u{FFFD}",
+      ['"a\\ud800b"'] = "a\u{FFFD}b", ['"\xFF"'] = "\u{FFFD}", ['"\xE2\x82"'] = "\u{FFFD}",
+      ['"\\udc00\\ud800"'] = "\u{FFFD}\u{FFFD}",
     } do
       message(text)
       local value, repaired = json.decode(text, { repair = true })
@@ -213,7 +216,8 @@ describe("json.encode", function()
   end)
 
   it("escapes only what must be escaped", function()
-    assert.equal([["\"\\\n\t\r\b\f\u0000\u001f/]] .. "\127é\u{2028}😀\"", json.encode('"\\\n\t\r\b\f\0\31/\127é\u{2028}😀'))
+    assert.equal([["\"\\\n\t\r\b\f\u0000\u001f/]] .. "\127é\u{2028}😀\"",
+      json.encode('"\\\n\t\r\b\f\0\31/\127é\u{2028}😀'))
   end)
 
   it("sorts keys by bytes, many or few", function()
@@ -355,7 +359,8 @@ describe("json.array, json.raw", function()
   it("refuses raw text that is not JSON", function()
     local raw, err = json.raw "{"
     assert.is_nil(raw)
-    assert.equal("invalid JSON at line 1, column 2 (byte 2): expected a key or '}', found the end of the text", err.message)
+    assert.equal("bad_response", err.kind)
+    assert.matches("column 2 %(byte 2%): expected a key or '}', found the end of the text$", err.message)
   end)
 end)
 
@@ -366,7 +371,8 @@ describe("json over random documents", function()
       local value = random_value(3)
       local text = json.encode(value)
       local back = json.decode(text)
-      if not same(value, back) or json.encode(back) ~= text or not same(value, json.decode(json.encode(value, { pretty = true }))) then
+      local pretty = json.decode(json.encode(value, { pretty = true }))
+      if not same(value, back) or json.encode(back) ~= text or not same(value, pretty) then
         error(text)
       end
     end
@@ -394,7 +400,8 @@ local function cjson_value(depth)
   local kind = random(8)
   if depth == 0 or kind > 4 then
     local scalar = random(4)
-    return scalar == 1 and random(1 << 30) or scalar == 2 and random(1000) / 8 or scalar == 3 and json.null or random_text()
+    return scalar == 1 and random(1 << 30) or scalar == 2 and random(1000) / 8 or scalar == 3 and json.null
+      or random_text()
   end
   local value = {}
   for i = 1, random(6) do

@@ -104,7 +104,10 @@ function M.instructions(self, context)
   if type(self.instructions) == "function" then
     local text = self.instructions(context)
     if text ~= nil and type(text) ~= "string" then
-      error(errors.new { kind = "configuration", message = "assistant '" .. self.name .. "': instructions(context) must return a string, not a " .. type(text) }, 0)
+      error(errors.new {
+        kind = "configuration",
+        message = ("assistant '%s': instructions(context) must return a string, not a %s"):format(self.name, type(text)),
+      }, 0)
     end
     return text
   end

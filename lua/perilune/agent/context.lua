@@ -55,15 +55,15 @@ function M.build(stored, instructions)
   while stored[position] do
     local message = stored[position]
     position = position + 1
-    if message.role == "tool" or is_empty(message) then
-      -- a result whose call is gone, or an answer of which nothing is left
-    elseif message.tool_calls and #message.tool_calls > 0 then
-      local results
+    -- A result whose call is gone, and an answer of which nothing is left, are left out.
+    local is_kept = message.role ~= "tool" and not is_empty(message)
+    if is_kept then
       messages[#messages + 1] = message
+    end
+    if is_kept and message.tool_calls then
+      local results
       results, position = results_of(message.tool_calls, stored, position)
       table.move(results, 1, #results, #messages + 1, messages)
-    else
-      messages[#messages + 1] = message
     end
   end
   return messages

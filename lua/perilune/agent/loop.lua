@@ -211,7 +211,9 @@ function turn:call_tools(calls)
   local steps = {}
   for position, call in ipairs(calls) do
     local found = self.assistant.tools[call.name]
-    steps[position] = { kind = "tool", name = call.name, call_id = call.id, idempotent = found ~= nil and found.idempotent, input = call.arguments }
+    steps[position] = {
+      kind = "tool", name = call.name, call_id = call.id, input = call.arguments, idempotent = found ~= nil and found.idempotent,
+    }
   end
   local seqs = commit(runs.step_start, self.job.db, self.row, steps)
   local results, failures, following = {}, {}, 1

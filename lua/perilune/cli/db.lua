@@ -4,7 +4,9 @@ local output = require "perilune.cli.output"
 
 local M = {
   usage = "db check | backup FILE | info",
-  summary = "Checks the database (its file, its keys, and what must always be true of it), copies it while it is in use,\nor says what it is. Nothing is ever repaired or deleted.",
+  summary = [[
+Checks the database (its file, its keys, and what must always be true of it), copies it while it is in use,
+or says what it is. Nothing is ever repaired or deleted.]],
   options = {},
   examples = { "check", "backup perilune-backup.db", "info --json" },
 }
@@ -51,7 +53,8 @@ function actions.info(values, _, db)
     output.json(info)
   else
     output.table({ info }, {
-      { "PATH", "path" }, { "SCHEMA", "schema_version" }, { "SQLITE", "sqlite_version" }, { "JOURNAL", "journal_mode" }, { "BYTES", "size" },
+      { "PATH", "path" }, { "SCHEMA", "schema_version" }, { "SQLITE", "sqlite_version" }, { "JOURNAL", "journal_mode" },
+      { "BYTES", "size" },
     })
   end
   return 0

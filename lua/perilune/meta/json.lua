@@ -9,7 +9,7 @@ local M = {}
 ---@class perilune.json.Raw: userdata
 
 ---@class perilune.json.DecodeOptions
----@field repair? boolean ill-formed UTF-8 and half surrogate pairs become U+FFFD, and of duplicate keys the last one wins
+---@field repair? boolean ill-formed UTF-8 and half surrogate pairs become U+FFFD; of duplicate keys the last one wins
 ---@field depth? integer how deep the text may be nested: 1 to 128, which is the default
 ---@field bytes? integer how long the text may be: at most 64 MiB, which is the default
 
@@ -19,8 +19,8 @@ local M = {}
 ---@field depth? integer how deep the value may be nested: 1 to 128, which is the default
 
 
----The value of a JSON text (RFC 8259, strictly; a byte order mark at the start is skipped). Arrays carry a mark, so that an
----empty one is written as `[]` again. An integer that does not fit 64 bits becomes a float; `-0` becomes -0.0.
+---The value of a JSON text (RFC 8259, strictly; a byte order mark in front is skipped). Arrays carry a mark, so that
+---an empty one is written as `[]` again. An integer that does not fit 64 bits becomes a float; `-0` becomes -0.0.
 ---A failure is a `bad_response` error whose message names line, column and byte.
 ---@param text string
 ---@param options? perilune.json.DecodeOptions
@@ -29,8 +29,9 @@ local M = {}
 function M.decode(text, options) end
 
 
----The JSON text of a value, on one line. Tables with the keys 1..n are arrays; an empty table is `{}` unless it is marked; keys
----are written in byte order. Tables are read raw. The message of a failure names the place: "at $.messages[2].content: ...".
+---The JSON text of a value, on one line. Tables with the keys 1..n are arrays; an empty table is `{}` unless it is
+---marked; keys are written in byte order. Tables are read raw. The message of a failure names the place:
+---"at $.messages[2].content: ...".
 ---@param value any
 ---@param options? perilune.json.EncodeOptions
 ---@return string? text nil on failure

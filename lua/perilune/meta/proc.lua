@@ -4,10 +4,12 @@
 ---@class perilune.sys.proc
 local proc = {}
 
+---Without `env` a child gets PATH, HOME, USER, LOGNAME, SHELL, TERM, LANG, LC_ALL, LC_CTYPE, TZ and TMPDIR of the
+---host, and nothing else: API keys are in the environment.
 ---@class perilune.ProcOptions
 ---@field argv string[] the program and its arguments; without a slash it is looked up in PATH
 ---@field cwd? string
----@field env? table<string, string> all that the child gets; default PATH, HOME, USER, LOGNAME, SHELL, TERM, LANG, LC_ALL, LC_CTYPE, TZ and TMPDIR of the host
+---@field env? table<string, string> all that the child gets
 ---@field out_bytes? integer what is kept of each output, default 8 MiB
 
 ---@class perilune.ProcRunOptions : perilune.ProcOptions
@@ -21,8 +23,8 @@ local proc = {}
 ---@field stderr string
 ---@field truncated boolean some output was dropped
 
----Runs a program to its end; waits. A cancelled task kills it and all it started. Once the program has exited, output that
----something it left running holds open is waited for 2 s.
+---Runs a program to its end; waits. A cancelled task kills it and all it started. Once the program has exited,
+---something it left running may hold the outputs open for 2 s more.
 ---@param options perilune.ProcRunOptions
 ---@return perilune.ProcResult?
 ---@return perilune.Error? err `not_found`: no such program; `timeout`: `details` has stdout and stderr

@@ -9,7 +9,8 @@ local token = {}
 ---@return string bytes
 function token.random(n) end
 
----A new identifier: the prefix, `_` and 26 characters. Sorts after every earlier one of this process; cannot be guessed.
+---A new identifier: the prefix, `_` and 26 characters. Sorts after every earlier one of this process and cannot be
+---guessed.
 ---@param prefix string 1 to 24 of a-z, 0-9 and _, beginning with a letter
 ---@return string id
 function token.id(prefix) end

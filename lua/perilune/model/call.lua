@@ -83,7 +83,8 @@ local function open(self, request)
     method = http.method, url = http.url, headers = http.headers, body = http.body, frame = target.provider.frame,
     connect = timeouts.connect, idle = timeouts.idle, total = timeouts.total,
     first_byte = request.stream == false and timeouts.first_byte_whole or timeouts.first_byte,
-    proxy = options.proxy or http.url:find("^https:") and options.https_proxy or nil, ca_file = options.ca_file, insecure = options.verify_ssl == false, http2 = options.http2,
+    proxy = options.proxy or http.url:find("^https:") and options.https_proxy or nil, ca_file = options.ca_file,
+    insecure = options.verify_ssl == false, http2 = options.http2,
   }
 end
 

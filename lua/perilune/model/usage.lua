@@ -85,6 +85,132 @@ function M.from_anthropic(raw)
 end
 
 
+---Usage of a Responses answer; nil when there is none. Cached and reasoning tokens are parts of the two numbers.
+---@param raw any
+---@return perilune.Usage?
+function M.from_responses(raw)
+  if type(raw) ~= "table" then
+    return nil
+  end
+  local prompt, completion = count(raw.input_tokens), count(raw.output_tokens)
+  if not prompt and not completion then
+    return nil
+  end
+  prompt, completion = prompt or 0, completion or 0
+  local read, written = table_or_empty(raw.input_tokens_details), table_or_empty(raw.output_tokens_details)
+  local cached = count(read.cached_tokens)
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = {
+      cached_tokens = cached and math.min(cached, prompt),
+      cache_write_tokens = count(read.cache_write_tokens),
+    },
+    completion_tokens_details = { reasoning_tokens = count(written.reasoning_tokens) },
+    raw = raw,
+  }
+end
+
+
+-- Gemini lists its counts by modality: the audio of them.
+local function audio_count(details)
+  for _, detail in ipairs(table_or_empty(details)) do
+    if type(detail) == "table" and detail.modality == "AUDIO" then
+      return count(detail.tokenCount)
+    end
+  end
+end
+
+
+---Usage of a Gemini answer; nil when there is none. What its own tools read and what it thought stand beside the two
+---numbers and are added.
+---@param raw any
+---@return perilune.Usage?
+function M.from_gemini(raw)
+  if type(raw) ~= "table" then
+    return nil
+  end
+  local read, written = count(raw.promptTokenCount), count(raw.candidatesTokenCount)
+  if not read and not written then
+    return nil
+  end
+  local thoughts = count(raw.thoughtsTokenCount)
+  local prompt = (read or 0) + (count(raw.toolUsePromptTokenCount) or 0)
+  local completion = (written or 0) + (thoughts or 0)
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = {
+      cached_tokens = count(raw.cachedContentTokenCount), audio_tokens = audio_count(raw.promptTokensDetails),
+    },
+    completion_tokens_details = { reasoning_tokens = thoughts, audio_tokens = audio_count(raw.candidatesTokensDetails) },
+    raw = raw,
+  }
+end
+
+
+-- The fields of Ollama's last line that are about the work and not the answer.
+local work_fields = {
+  "done", "done_reason", "total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count",
+  "eval_duration",
+}
+
+
+---Usage of an answer of Ollama; nil when there is none. A prompt that was read before is not counted again by old servers.
+---@param last any the last line of the answer
+---@return perilune.Usage?
+function M.from_ollama(last)
+  if type(last) ~= "table" then
+    return nil
+  end
+  local prompt, completion = count(last.prompt_eval_count), count(last.eval_count)
+  if not prompt and not completion then
+    return nil
+  end
+  prompt, completion = prompt or 0, completion or 0
+  local raw = {}
+  for _, name in ipairs(work_fields) do
+    raw[name] = last[name]
+  end
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = {},
+    completion_tokens_details = {},
+    raw = raw,
+  }
+end
+
+
+---Usage of an answer of Cohere; nil when there is none. `tokens` is what was read and written; `billed_units`, which leaves
+---out what Cohere adds to a prompt, stands in where nothing else is said.
+---@param raw any
+---@return perilune.Usage?
+function M.from_cohere(raw)
+  if type(raw) ~= "table" then
+    return nil
+  end
+  local counted = type(raw.tokens) == "table" and raw.tokens or table_or_empty(raw.billed_units)
+  local prompt, completion = count(counted.input_tokens), count(counted.output_tokens)
+  if not prompt and not completion then
+    return nil
+  end
+  prompt, completion = prompt or 0, completion or 0
+  local cached = count(raw.cached_tokens)
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = { cached_tokens = cached and math.min(cached, prompt) },
+    completion_tokens_details = { reasoning_tokens = count(counted.reasoning_tokens) },
+    raw = raw,
+  }
+end
+
+
 ---Counts made here, for answers that bring none.
 ---@param prompt integer
 ---@param completion integer

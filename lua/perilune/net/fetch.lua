@@ -13,6 +13,20 @@ local option_types = {
   verify_ssl = "boolean",
 }
 
+---@class perilune.FetchRequest times in seconds
+---@field method? string default GET, POST with a body
+---@field headers? table<string, string>
+---@field body? string
+---@field json? any sent as the body
+---@field timeout? number of the whole exchange; default 30
+---@field connect? number default 10
+---@field idle? number
+---@field redirects? integer default 5
+---@field body_bytes? integer
+---@field proxy? string
+---@field ca_file? string
+---@field verify_ssl? boolean
+
 local response_methods = {}
 local response_metatable = { __name = "perilune.net.response", __index = response_methods }
 
@@ -50,7 +64,7 @@ end
 
 ---Makes one request and waits for the whole answer; any status is an answer.
 ---@param url string
----@param options? { method: string?, headers: table<string, string>?, body: string?, json: any, timeout: number?, connect: number?, idle: number?, redirects: integer?, body_bytes: integer?, proxy: string?, ca_file: string?, verify_ssl: boolean? } times in seconds
+---@param options? perilune.FetchRequest
 ---@return { status: integer, headers: table<string, string>, body: string, json: fun(self): any }?
 ---@return perilune.Error?
 function M.request(url, options)

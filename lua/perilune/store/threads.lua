@@ -84,6 +84,21 @@ function M.list(db, options)
 end
 
 
+---The thread that was used last: that of the newest run, or the newest one when nothing ever ran.
+---@param db perilune.Database
+---@return perilune.ThreadRow|nil
+---@return perilune.Error?
+function M.latest(db)
+  local list, err = db:read("thread_latest")
+  local row
+  row, err = rows.one(list, err, "thread", "yet")
+  if not row then
+    return nil, err
+  end
+  return decode(row)
+end
+
+
 ---Deletes the thread with its messages, runs, steps and usage.
 ---@param db perilune.Database
 ---@param id string

@@ -21,7 +21,9 @@ end
 
 describe("the registry of providers", function()
   it("knows the built-in vendors, whatever the case of the name", function()
-    for name in ("openai anthropic groq mistral deepseek openrouter xai ollama llamacpp vllm lmstudio"):gmatch "%S+" do
+    local names = "openai anthropic cohere groq mistral deepseek openrouter xai perplexity zai moonshot together fireworks "
+      .. "cerebras ollama llamacpp vllm lmstudio"
+    for name in names:gmatch "%S+" do
       local provider = assert(providers.get(name), name)
       assert.are.equal(name, provider.name)
       assert.are.equal("string", type(provider.base_url))
@@ -131,9 +133,40 @@ describe("dialects", function()
     assert.is_nil(encode("groq", request).messages[1].reasoning_details)
   end)
 
+  it("gives a vendor with few tool choices the nearest one", function()
+    local request = { messages = { { role = "user", content = "q" } }, tools = { { name = "f", strict = true }, { name = "g" } } }
+    local function choose(name, choice)
+      request.tool_choice = choice
+      return encode(name, request)
+    end
+    assert.are.equal("required", choose("groq", "required").tool_choice)
+    assert.is_nil(choose("moonshot", "required").tool_choice)
+    assert.are.equal("none", choose("moonshot", "none").tool_choice)
+    assert.is_nil(choose("zai", "none").tools)
+    assert.are.equal("auto", choose("zai", "auto").tool_choice)
+    local body = choose("zai", { name = "g" })
+    assert.is_nil(body.tool_choice)
+    assert.are.equal("g", body.tools[1]["function"].name)
+    assert.is_nil(choose("zai", "auto").tools[1]["function"].strict)
+    assert.is_true(choose("groq", "auto").tools[1]["function"].strict)
+  end)
+
+  it("leaves out what a vendor refuses", function()
+    local request = { messages = { { role = "user", content = "q" } }, frequency_penalty = 0.5, user = "u", max_tokens = 9 }
+    local body = encode("cerebras", request)
+    assert.is_nil(body.frequency_penalty)
+    assert.are.equal(9, body.max_completion_tokens)
+    body = encode("perplexity", request)
+    assert.is_nil(body.user)
+    assert.is_nil(body.stream_options)
+    assert.are.equal(0.5, body.frequency_penalty)
+    assert.are.equal("u", encode("zai", request).user_id)
+  end)
+
   it("switches thinking where the server has a switch", function()
     local request = { messages = { { role = "user", content = "q" } }, enable_thinking = false }
     assert.are.same({ enable_thinking = false }, encode("vllm", request).chat_template_kwargs)
     assert.is_nil(encode("groq", request).chat_template_kwargs)
+    assert.are.same({ type = "disabled" }, encode("zai", request).thinking)
   end)
 end)

@@ -18,6 +18,10 @@ local corpora = {
     "anthropic/thinking_tool.sse", "anthropic/restart.sse", "anthropic/overloaded.sse", "anthropic/server_tool.json",
     "anthropic/error.json",
   } },
+  { format = "ollama", files = {
+    "ollama/thinking_tools.ndjson", "ollama/error_after_text.ndjson", "ollama/whole.json", "ollama/error.json",
+  } },
+  { format = "cohere", files = { "cohere/tools.sse", "cohere/cited.sse", "cohere/whole.json", "cohere/error.json" } },
 }
 
 -- JSON that fits where other JSON was: this reaches deeper than damaged bytes.
@@ -98,7 +102,7 @@ describe("damaged recordings", function()
         for _ = 1, random(3) do
           bytes = #bytes > 0 and mutations[random(#mutations)](random, bytes) or bytes
         end
-        check(frames.feed(provider.decoder { status = random(8) == 1 and 500 or 200 }, frames.split(bytes)))
+        check(frames.feed(provider.decoder { status = random(8) == 1 and 500 or 200 }, frames.split(bytes, provider.frame)))
       end
     end)
   end

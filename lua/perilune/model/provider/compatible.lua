@@ -8,7 +8,9 @@ local M = {}
 ---@param spec { name: string, base_url: string, key: string?, models: string[]?, quirks: table? }
 ---@return perilune.Provider
 function M.new(spec)
-  local provider = { frame = openai_chat.frame, encode = openai_chat.encode, decoder = openai_chat.decoder, api = 1 }
+  local provider = {
+    frame = openai_chat.frame, encode = openai_chat.encode, decoder = openai_chat.decoder, api = 1, default_api = "chat",
+  }
   for field, value in pairs(spec) do
     provider[field] = value
   end
@@ -46,8 +48,45 @@ M.vendors = {
     models = { "grok-4.3", "grok-4", "grok-3-mini" },
   },
   {
-    name = "ollama", base_url = "http://127.0.0.1:11434/v1", models = {},
+    name = "perplexity", base_url = "https://api.perplexity.ai", key = "PERPLEXITY_API_KEY",
+    models = { "sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research" },
+    quirks = {
+      max_tokens_field = "max_tokens", no_stream_options = true, -- usage is in every chunk
+      drop = { "n", "seed", "user", "logprobs", "top_logprobs", "metadata" },
+    },
+  },
+  {
+    name = "zai", base_url = "https://api.z.ai/api/paas/v4", key = "ZAI_API_KEY",
+    models = { "glm-5.2", "glm-4.7", "glm-4.6", "glm-4.5-air" },
+    quirks = {
+      max_tokens_field = "max_tokens", tool_choices = { auto = true }, no_strict_tools = true,
+      enable_thinking = "thinking", send_back_reasoning = "reasoning_content", rename = { user = "user_id" },
+      drop = { "n", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "metadata" },
+    },
+  },
+  {
+    name = "moonshot", base_url = "https://api.moonshot.ai/v1", key = "MOONSHOT_API_KEY",
+    models = { "kimi-k3", "kimi-k2.6", "kimi-k2.5" },
+    quirks = {
+      max_tokens_field = "max_completion_tokens", tool_choices = { auto = true, none = true }, no_strict_tools = true,
+      enable_thinking = "thinking", send_back_reasoning = "reasoning_content",
+      drop = { "seed", "user", "logprobs", "top_logprobs", "metadata" },
+    },
+  },
+  {
+    name = "together", base_url = "https://api.together.xyz/v1", key = "TOGETHER_API_KEY",
+    models = { "openai/gpt-oss-120b", "meta-llama/Llama-3.3-70B-Instruct-Turbo", "deepseek-ai/DeepSeek-V3.1" },
     quirks = { max_tokens_field = "max_tokens" },
+  },
+  {
+    name = "fireworks", base_url = "https://api.fireworks.ai/inference/v1", key = "FIREWORKS_API_KEY",
+    models = { "accounts/fireworks/models/gpt-oss-120b", "accounts/fireworks/models/deepseek-v3p2" },
+    quirks = { max_tokens_field = "max_tokens" },
+  },
+  {
+    name = "cerebras", base_url = "https://api.cerebras.ai/v1", key = "CEREBRAS_API_KEY",
+    models = { "gpt-oss-120b", "llama-3.3-70b", "qwen-3-32b" },
+    quirks = { max_tokens_field = "max_completion_tokens", drop = { "frequency_penalty", "presence_penalty", "metadata" } },
   },
   {
     name = "llamacpp", base_url = "http://127.0.0.1:8080/v1", models = {},

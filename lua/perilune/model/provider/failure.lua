@@ -26,6 +26,9 @@ local kind_of_word = {
   service_unavailable = "overloaded", service_unavailable_error = "overloaded",
   api_error = "server", server_error = "server", internal_server_error = "server", internal_error = "server",
   tool_use_failed = "bad_response",
+  unauthenticated = "authentication", api_key_invalid = "authentication", quota_per_day = "quota",
+  resource_exhausted = "rate_limit", unavailable = "overloaded", deadline_exceeded = "timeout",
+  internal = "server", cancelled = "server",
 }
 
 -- What only the message says. Plain, lower-case fragments, tried in order.
@@ -36,6 +39,8 @@ local kind_of_fragment = {
   { "prompt too long", "context_length" }, { "input is too long", "context_length" },
   { "insufficient balance", "quota" }, { "insufficient credit", "quota" }, { "credit balance is too low", "quota" },
   { "requires more credits", "quota" },
+  { "exceeds the maximum number of tokens", "context_length" }, { "model not found", "model_not_found" },
+  { "too many tokens: size limit", "context_length" },
   { "content management policy", "content_filter" }, { "content policy", "content_filter" },
 }
 
@@ -130,9 +135,27 @@ local function detail_message(detail)
 end
 
 
+-- What Google says in its list of details: a reason ("API_KEY_INVALID"), which quota it was, when to come back.
+local function read_details(details)
+  local reason, retry_after
+  for _, detail in ipairs(type(details) == "table" and details or {}) do
+    if type(detail) == "table" then
+      reason = reason or text(detail.reason)
+      local delay = type(detail.retryDelay) == "string" and tonumber(detail.retryDelay:match("^([%d.]+)s$"))
+      retry_after = delay or retry_after
+      for _, violation in ipairs(type(detail.violations) == "table" and detail.violations or {}) do
+        local quota = type(violation) == "table" and text(violation.quotaId)
+        reason = quota and quota:find("PerDay", 1, true) and "quota_per_day" or reason
+      end
+    end
+  end
+  return reason, retry_after
+end
+
+
 ---Reads an error body of any known shape.
 ---@param root table the decoded body or frame
----@return { message: string?, type: string?, code: (string|integer)?, words: string[] }
+---@return { message: string?, type: string?, code: (string|integer)?, words: string[], retry_after: number? }
 function M.parse(root)
   local inner = said(root.error)
   local from = type(inner) == "table" and inner or root
@@ -140,10 +163,13 @@ function M.parse(root)
   local found = {
     message = text(inner) or text(from.message) or detail_message(from.detail) or text(from.msg),
     code = (type(code) == "string" or math.type(code) == "integer") and code or nil,
-    type = kind ~= "error" and kind or text(code),
+    type = kind ~= "error" and kind or from == inner and text(from.status) or text(code),
     words = {},
   }
   local innermost = type(from.innererror) == "table" and text(from.innererror.code) or nil
+  if not innermost then
+    innermost, found.retry_after = read_details(from.details)
+  end
   for _, word in ipairs { innermost or false, text(code) or false, found.type or false } do
     if word then
       found.words[#found.words + 1] = word
@@ -180,6 +206,7 @@ function M.from_body(root, context)
     code = found.code,
     request_id = text(root.request_id),
     retryable = is_retryable[kind] or false,
+    retry_after = found.retry_after,
     maybe_billed = context.has_content or is_maybe_billed[kind] or false,
     details = { body = root, finish_reason = context.finish_reason },
   }

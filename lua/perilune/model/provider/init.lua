@@ -1,7 +1,10 @@
 -- The registry of providers: what is known, by name, and the contract every provider must keep. It holds data only:
 -- keys are names of environment variables, read elsewhere; which provider is used is decided elsewhere.
 local anthropic = require "perilune.model.provider.anthropic"
+local azure = require "perilune.model.provider.azure"
+local cohere = require "perilune.model.provider.cohere"
 local compatible = require "perilune.model.provider.compatible"
+local ollama = require "perilune.model.provider.ollama"
 local shape = require "perilune.model.shape"
 local tables = require "perilune.std.tables"
 
@@ -13,7 +16,11 @@ M.API = 1
 local fields = {
   name = "string", api = "number", frame = "string", encode = "function", decoder = "function", base_url = "string",
   key = "string", models = "table", quirks = "table", known_quirks = "table", images = "table", embeddings = "table",
+  default_api = "string", apis = "table",
 }
+
+-- What the other wire formats of a vendor take from the first one when they do not say it themselves.
+local inherited = { "name", "base_url", "key", "models" }
 
 local needed = { "name", "frame", "encode", "decoder" }
 
@@ -46,6 +53,30 @@ local function check_fields(where, spec)
 end
 
 
+-- The other wire formats of a vendor, by the name that people type (`api = "chat"`): each becomes a provider of its own.
+local function make_apis(where, spec)
+  local apis = {}
+  for _, api in ipairs(tables.sorted_keys(spec.apis or {})) do
+    if type(spec.apis[api]) ~= "table" then
+      return shape.refuse(where, "api '%s' must be a table, not a %s", api, type(spec.apis[api]))
+    end
+    local other = {}
+    for _, field in ipairs(inherited) do
+      other[field] = spec[field]
+    end
+    for field, value in pairs(spec.apis[api]) do
+      other[field] = value
+    end
+    local provider, err = M.new(other)
+    if not provider then
+      return nil, err
+    end
+    apis[api] = provider
+  end
+  return apis
+end
+
+
 ---Checks a provider against the contract; returns it, with what may be left out filled in.
 ---@param spec table
 ---@return perilune.Provider?
@@ -72,10 +103,16 @@ function M.new(spec)
       return nil, err
     end
   end
+  local apis
+  apis, err = make_apis(where, spec)
+  if not apis then
+    return nil, err
+  end
   local provider = { api = M.API, models = {}, quirks = {} }
   for field, value in pairs(spec) do
     provider[field] = value
   end
+  provider.apis = apis
   return provider
 end
 
@@ -125,11 +162,31 @@ function M.list()
 end
 
 
+-- The wire format that was asked for by name; without a name the vendor's first one.
+local function choose_api(provider, api)
+  if not api or api == provider.default_api then
+    return provider
+  elseif provider.apis[api] then
+    return provider.apis[api]
+  end
+  local known = tables.sorted_keys(provider.apis)
+  known[#known + 1] = provider.default_api
+  local list = #known > 0 and "it has " .. table.concat(known, ", ") or "it has one wire format"
+  return shape.refuse("provider " .. provider.name, "there is no api '%s'; %s", tostring(api), list)
+end
+
+
 ---Something that can be called: a provider with a model, a key and an address. Data only.
 ---@param provider perilune.Provider
----@param options { model: string, api_key: string?, base_url: string?, headers: table?, quirks: table? }
----@return perilune.Target
+---@param options { model: string, api: string?, api_key: string?, base_url: string?, headers: table?, quirks: table? }
+---@return perilune.Target?
+---@return perilune.Error?
 function M.target(provider, options)
+  local err
+  provider, err = choose_api(provider, options.api)
+  if not provider then
+    return nil, err
+  end
   local quirks = {}
   for _, from in ipairs { provider.quirks, options.quirks or {} } do
     for quirk, value in pairs(from) do
@@ -160,11 +217,27 @@ local builtin = {
   {
     name = "anthropic", base_url = "https://api.anthropic.com", key = "ANTHROPIC_API_KEY",
     frame = anthropic.frame, encode = anthropic.encode, decoder = anthropic.decoder,
-    known_quirks = anthropic.known_quirks,
+    known_quirks = anthropic.known_quirks, default_api = "messages",
     models = {
       "claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-5", "claude-sonnet-5", "claude-opus-5",
       "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5-5",
     },
+  },
+  {
+    name = "azure", key = "AZURE_OPENAI_API_KEY", -- its address is the user's own: AZURE_BASE_URL
+    frame = azure.frame, encode = azure.encode, decoder = azure.decoder, default_api = "chat",
+    known_quirks = azure.known_quirks, quirks = { system_role = "developer", openai_models = true },
+  },
+  {
+    name = "cohere", base_url = "https://api.cohere.com/v2", key = "COHERE_API_KEY",
+    frame = cohere.frame, encode = cohere.encode, decoder = cohere.decoder, default_api = "native",
+    known_quirks = cohere.known_quirks,
+    models = { "command-a-plus-05-2026", "command-a-03-2025", "command-r7b-12-2024" },
+  },
+  {
+    name = "ollama", base_url = "http://127.0.0.1:11434",
+    frame = ollama.frame, encode = ollama.encode, decoder = ollama.decoder, default_api = "native",
+    known_quirks = ollama.known_quirks, quirks = { num_ctx = 8192 }, apis = { chat = ollama.chat },
   },
 }
 
@@ -187,6 +260,8 @@ end
 ---@field models string[] a few known ids
 ---@field quirks table flags of the vendor's dialect
 ---@field known_quirks? table<string, string> the flags there are; others are refused
+---@field default_api? string what people call this wire format: "chat", "messages", "native"
+---@field apis table<string, perilune.Provider> the vendor's other wire formats, by name
 
 ---@class perilune.Decoder
 ---@field feed fun(self: perilune.Decoder, data: string, event_name: string?): table[]

@@ -2,6 +2,7 @@
 -- and lose the sampling options they refuse; images in tool results follow in a user message, because a tool message
 -- may only hold text; what a model thought goes back only where the vendor asks for it.
 local json = require "perilune.json"
+local narrow = require "perilune.model.provider.narrow"
 local wire = require "perilune.model.provider.wire"
 
 local M = {}
@@ -17,7 +18,10 @@ M.known_quirks = {
   short_tool_call_ids = "tool call ids must be nine letters and digits",
   send_back_reasoning = "field in which reasoning of the same tool turn must go back",
   reasoning_items = "field in which opaque reasoning items go back",
-  enable_thinking = "\"field\" or \"chat_template_kwargs\": how thinking is switched",
+  enable_thinking = "\"field\", \"thinking\" or \"chat_template_kwargs\": how thinking is switched",
+  openai_models = "true: the models are OpenAI's own, with its reasoning families",
+  tool_choices = "set of the choices the vendor takes: auto, none, required, named; without it all of them",
+  no_strict_tools = "true: the flag `strict` of a tool is refused",
   rename = "table: our option -> the vendor's",
   drop = "list of options that the vendor refuses",
 }
@@ -33,10 +37,13 @@ local refused_while_reasoning = {
 }
 
 
--- OpenAI's own reasoning models: o1, o3, o4-mini, gpt-5 and later, but not their chat variants.
-local function is_reasoning_model(target)
+---OpenAI's own reasoning models: o1, o3, o4-mini, gpt-5 and later, but not their chat variants.
+---@param target perilune.Target
+---@return boolean
+function M.is_reasoning_model(target)
   local name = target.model or ""
-  if target.name ~= "openai" or name:find("-chat", 1, true) then
+  local is_openai = target.name == "openai" or (target.quirks or {}).openai_models
+  if not is_openai or name:find("-chat", 1, true) then
     return false
   end
   return name:find("^o%d") ~= nil or (math.tointeger(name:match("^gpt%-(%d+)")) or 0) >= 5
@@ -225,20 +232,24 @@ end
 
 
 local function encode_tools(body, request, quirks)
-  if not request.tools or #request.tools == 0 then
+  local tools, choice = narrow.tools(request, quirks.tool_choices)
+  if #tools == 0 then
     return
   end
   body.tools = {}
-  for position, tool in ipairs(request.tools) do
+  for position, tool in ipairs(tools) do
+    local strict = tool.strict
+    if quirks.no_strict_tools then
+      strict = nil
+    end
     body.tools[position] = {
       type = "function",
       ["function"] = {
-        name = tool.name, description = tool.description, strict = tool.strict,
+        name = tool.name, description = tool.description, strict = strict,
         parameters = tool.parameters or { type = "object", properties = {} },
       },
     }
   end
-  local choice = request.tool_choice
   if type(choice) == "table" then
     choice = { type = "function", ["function"] = { name = choice.name } }
   elseif choice == "required" then
@@ -254,7 +265,7 @@ local function encode_options(body, request, target, quirks)
   for _, name in ipairs(quirks.drop or {}) do
     dropped[name] = true
   end
-  local is_reasoning = is_reasoning_model(target)
+  local is_reasoning = M.is_reasoning_model(target)
   for _, name in ipairs(options) do
     local is_refused = is_reasoning and refused_while_reasoning[name] and request.reasoning_effort ~= "none"
     if request[name] ~= nil and not dropped[name] and not is_refused then
@@ -268,6 +279,8 @@ local function encode_options(body, request, target, quirks)
   body[field] = request.max_completion_tokens or request.max_tokens
   if quirks.enable_thinking == "field" then
     body.enable_thinking = request.enable_thinking
+  elseif quirks.enable_thinking == "thinking" and request.enable_thinking ~= nil then
+    body.thinking = { type = request.enable_thinking and "enabled" or "disabled" }
   elseif quirks.enable_thinking and request.enable_thinking ~= nil then
     body.chat_template_kwargs = { enable_thinking = request.enable_thinking }
   end

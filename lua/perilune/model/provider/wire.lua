@@ -1,5 +1,6 @@
 -- Small pure helpers that the wire formats share: addresses, media, short ids. No format of its own.
 local errors = require "perilune.std.errors"
+local json = require "perilune.json"
 
 local M = {}
 
@@ -36,6 +37,16 @@ end
 ---@return string
 function M.join(base, path)
   return (base:gsub("/+$", "")) .. "/" .. path
+end
+
+
+---A text as one segment of an address.
+---@param text string
+---@return string
+function M.escape(text)
+  return (text:gsub("[^%w._~-]", function(byte)
+    return ("%%%02X"):format(byte:byte())
+  end))
 end
 
 
@@ -121,6 +132,19 @@ end
 ---@return string?
 function M.audio_format(media_type)
   return audio_formats[media_type]
+end
+
+
+---The arguments of a call for formats that want an object. What is none is shown to the model as what it was.
+---@param arguments string the text the model wrote
+---@return any value for json.encode
+function M.object(arguments)
+  local raw = arguments:find("^%s*{") and json.raw(arguments)
+  if raw then
+    return raw
+  end
+  local is_nothing = not arguments:find("%S") or arguments:find("^%s*null%s*$")
+  return is_nothing and {} or { invalid_json = arguments }
 end
 
 

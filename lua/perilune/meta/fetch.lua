@@ -1,0 +1,54 @@
+---@meta perilune.sys.fetch
+
+---Outgoing HTTP. The mechanism only: no retries, no redirects unless asked, no JSON; see perilune.net.fetch.
+---@class perilune.sys.fetch
+local M = {}
+
+---@class perilune.FetchOptions times in seconds; a time that is left out is no limit
+---@field url string http:// or https://
+---@field method? string default GET
+---@field headers? table<string, string>
+---@field body? string
+---@field frame? "sse"|"lines"|"json"|"whole"|"bytes" how the body is cut; default bytes
+---@field connect? number name resolution, TCP and TLS together; default 10
+---@field first_byte? number from the request's way out to the head of the answer
+---@field idle? number between two frames; comments and pings do not count
+---@field total? number
+---@field body_bytes? integer limit of the body after decoding; default 64 MB
+---@field frame_bytes? integer limit of one frame; default 8 MB
+---@field proxy? string
+---@field ca_file? string
+---@field insecure? boolean do not verify the peer's certificate
+---@field http2? boolean ask for HTTP/2 (TLS only)
+---@field redirects? integer how many are followed; default 0
+
+---One request. The script owns it: `local handle <close> = fetch.open{...}`; closing cancels.
+---@class perilune.Fetch
+local handle = {}
+
+---Waits for the head of the answer. Header names are in lower case; a repeated header is joined with ", ".
+---@return { status: integer, headers: table<string, string> }?
+---@return perilune.Error? err `maybe_billed` is set once the request was on its way
+function handle:head() end
+
+---Waits for the next frame. An answer with a status of 400 or more comes as one frame.
+---@return string? data nil at the end
+---@return string|perilune.Error|nil event_or_err the SSE event's name; with data nil, the error
+function handle:next() end
+
+---@return number? seconds from the start to the head of the answer
+function handle:first_byte() end
+
+---Ends the request; an unfinished one is cancelled and its socket closed. Harmless when called again.
+function handle:close() end
+
+---Starts a request; waits for nothing. An answer with status 400 or more is not an error here.
+---@param options perilune.FetchOptions
+---@return perilune.Fetch?
+---@return perilune.Error?
+function M.open(options) end
+
+---@return integer requests under way in this process
+function M.live() end
+
+return M

@@ -1,0 +1,274 @@
+-- Cohere's chat, version 2. A pure translator: what to send is in cohere_body, this file reads what comes back. The plan
+-- before tool calls and the citations are neither text nor thinking: they are `item` events, and so is the thinking of
+-- an answer with calls, because it has to go back.
+local body = require "perilune.model.provider.cohere_body"
+local calls = require "perilune.model.provider.calls"
+local errors = require "perilune.std.errors"
+local failure = require "perilune.model.provider.failure"
+local json = require "perilune.json"
+local usage = require "perilune.model.usage"
+
+local M = {}
+
+M.frame = "sse"
+M.encode = body.encode
+M.known_quirks = body.known_quirks
+
+---An answer with more citations than this keeps the first ones.
+M.CITATIONS_MAX = 1024
+
+local REPAIR = { repair = true }
+
+local stop_reasons = {
+  COMPLETE = "stop", STOP_SEQUENCE = "stop", MAX_TOKENS = "length", ERROR_LIMIT = "length", TOOL_CALL = "tool_calls",
+  ERROR_TOXIC = "content_filter",
+}
+
+-- Words that mean "it failed".
+local failed_reasons = { ERROR = "server", TIMEOUT = "timeout" }
+
+local methods = {}
+local metatable = { __name = "perilune.model.provider.cohere.decoder", __index = methods }
+
+
+local function text(value)
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
+
+---A decoder for one answer.
+---@param options? { status: integer?, request: table?, target: table? }
+---@return perilune.Decoder
+function M.decoder(options)
+  options = options or {}
+  local request = options.request or {}
+  return setmetatable({
+    status = options.status,
+    target = options.target or {},
+    calls = calls.new { seed = "cohere\0" .. #(request.messages or {}), tools = request.tools },
+    plan = {},          -- fragments of the tool plan
+    thoughts = {},      -- fragments of the thinking
+    citations = {},
+    frames = 0,
+    is_started = false,
+    has_content = false,
+    is_over = false,
+  }, metatable)
+end
+
+
+local function push_usage(self, events)
+  local counted = usage.from_cohere(self.usage)
+  if counted then
+    events[#events + 1] = { type = "usage", usage = counted }
+  end
+end
+
+
+local function fail(self, events, err)
+  push_usage(self, events)
+  events[#events + 1] = { type = "error", error = err }
+  self.is_over = true
+  return events
+end
+
+
+local function start(self, events, root)
+  if not self.is_started then
+    self.is_started = true
+    events[#events + 1] = { type = "start", id = text(root.id), provider = self.target.name }
+  end
+end
+
+
+local function push_item(self, events, item)
+  events[#events + 1] = {
+    type = "item", item = item, provider = self.target.name or "cohere", model = self.target.model,
+  }
+end
+
+
+local function push_items(self, events)
+  if #self.plan > 0 then
+    push_item(self, events, { type = "tool_plan", tool_plan = table.concat(self.plan) })
+  end
+  if #self.thoughts > 0 and not self.calls:is_empty() then
+    push_item(self, events, { type = "thinking", thinking = table.concat(self.thoughts) })
+  end
+  for _, citation in ipairs(self.citations) do
+    push_item(self, events, { type = "citation", citation = citation })
+  end
+end
+
+
+-- Everything an answer ends with.
+local function finish(self, events)
+  local raw = self.finish_reason
+  local kind = failed_reasons[raw]
+  if kind then
+    return fail(self, events, errors.new {
+      kind = kind, message = self.failed_message or "the model stopped with " .. raw, code = raw,
+      retryable = true, maybe_billed = true, details = { finish_reason = raw },
+    })
+  end
+  push_items(self, events)
+  self.calls:finish(events)
+  push_usage(self, events)
+  events[#events + 1] = { type = "stop", reason = stop_reasons[raw] or "other", raw = raw }
+  self.is_over = true
+  return events
+end
+
+
+local function read_content(self, events, content)
+  if text(content.thinking) then
+    self.has_content = true
+    self.thoughts[#self.thoughts + 1] = content.thinking
+    events[#events + 1] = { type = "thinking", text = content.thinking }
+  elseif text(content.text) then
+    self.has_content = true
+    events[#events + 1] = { type = "text", text = content.text }
+  end
+end
+
+
+local function read_call(self, events, index, call)
+  local called = call["function"]
+  if type(called) == "table" then
+    self.has_content = true
+    self.calls:add(events, index, call.id, called.name, called.arguments)
+  end
+end
+
+
+local function read_citation(self, citation)
+  if type(citation) == "table" and #self.citations < M.CITATIONS_MAX then
+    self.citations[#self.citations + 1] = citation
+  end
+end
+
+
+local function read_end(self, from)
+  self.finish_reason = text(from.finish_reason) or self.finish_reason
+  self.failed_message = text(from.error)
+  self.usage = type(from.usage) == "table" and from.usage or self.usage
+end
+
+
+-- The list under `key`; some fields hold one of what they are the plural of.
+local function each(message, key)
+  local value = message[key]
+  if type(value) ~= "table" then
+    return {}
+  end
+  return json.is_array(value) and value or { value }
+end
+
+
+-- One message, whole or a delta of it: the fields are the same.
+local function read_message(self, events, message, index)
+  self.plan[#self.plan + 1] = text(message.tool_plan)
+  if text(message.content) then
+    read_content(self, events, { text = message.content })
+  end
+  for _, content in ipairs(each(message, "content")) do
+    if type(content) == "table" then
+      read_content(self, events, content)
+    end
+  end
+  for position, call in ipairs(each(message, "tool_calls")) do
+    if type(call) == "table" then
+      read_call(self, events, index or position - 1, call)
+    end
+  end
+  for _, citation in ipairs(each(message, "citations")) do
+    read_citation(self, citation)
+  end
+end
+
+
+local function read_delta(self, events, root)
+  local delta = type(root.delta) == "table" and root.delta or {}
+  if type(delta.message) == "table" then
+    read_message(self, events, delta.message, math.tointeger(root.index) or 0)
+  end
+  return delta
+end
+
+
+-- The events of a stream; all other types are ignored.
+local on = {
+  ["message-start"] = start,
+  ["content-start"] = read_delta,
+  ["content-delta"] = read_delta,
+  ["tool-plan-delta"] = read_delta,
+  ["tool-call-start"] = read_delta,
+  ["tool-call-delta"] = read_delta,
+  ["citation-start"] = read_delta,
+  ["message-end"] = function(self, events, root)
+    read_end(self, read_delta(self, events, root))
+    finish(self, events)
+  end,
+}
+
+
+local function malformed(self, data)
+  if not self.broken and data:find("^%s*%[DONE%]%s*$") then
+    return self:finish()
+  elseif self.frames > 0 and not self.broken then
+    self.broken = data -- the last frame of a stream may be cut; whether it is the last shows later
+    return {}
+  end
+  local reason = self.frames > 0 and "a part of the stream is not JSON" or "the answer is not JSON"
+  return fail(self, {}, failure.from_bytes(self.broken or data, reason, self))
+end
+
+
+local function read_whole(self, events, root)
+  start(self, events, root)
+  read_message(self, events, root.message)
+  read_end(self, root)
+  return finish(self, events)
+end
+
+
+---Takes one frame.
+---@param data string
+---@param event_name? string
+---@return table[] events
+function methods:feed(data, event_name)
+  if self.is_over then
+    return {}
+  end
+  local root = not self.broken and json.decode(data, REPAIR)
+  if type(root) ~= "table" then
+    return malformed(self, data)
+  end
+  self.frames = self.frames + 1
+  local events, handler = {}, on[root.type]
+  if (self.status or 200) >= 400 or text(root.message) or failure.is_error(root, event_name) then
+    return fail(self, events, failure.from_body(root, self))
+  elseif handler then
+    handler(self, events, root)
+  elseif root.type == nil and type(root.message) == "table" then
+    return read_whole(self, events, root)
+  end
+  return events
+end
+
+
+---Says that the body has ended.
+---@return table[] events
+function methods:finish()
+  if self.is_over then
+    return {}
+  elseif self.frames == 0 and (self.status or 200) >= 400 then
+    return fail(self, {}, failure.from_bytes(nil, "an empty answer", self))
+  elseif self.frames == 1 and not self.broken and not self.is_started then
+    return fail(self, {}, failure.from_bytes(nil, "the answer is not a message", self))
+  end
+  return fail(self, {}, failure.interrupted())
+end
+
+
+return M

@@ -1,0 +1,59 @@
+-- What busted gets from the host: counts of what passed, and after each test the check that nothing was left running.
+local fetch = require "perilune.sys.fetch"
+local fs = require "perilune.sys.fs"
+local task = require "perilune.sys.task"
+
+local M = {}
+
+local SETTLE_SECONDS = 2
+
+local counts = { success = 0, failure = 0, error = 0, pending = 0 }
+
+
+-- What a test left behind gets a moment to end by itself (a closed connection, a cancelled task).
+local function leftovers()
+  local tries = 0
+  repeat
+    local tasks, requests = task.count() - 1, fetch.live()
+    if tasks == 0 and requests == 0 then
+      return nil
+    end
+    tries = tries + 1
+    task.sleep(0.005)
+  until tries * 0.005 > SETTLE_SECONDS
+  return ("%d tasks and %d requests were left running"):format(task.count() - 1, fetch.live())
+end
+
+
+---Subscribes to a busted instance.
+---@param busted table
+---@param counts_path string? where `N passed, N failed, N skipped` goes at the end
+function M.install(busted, counts_path)
+  busted.subscribe({ "test", "end" }, function(element, _, status)
+    local left = leftovers()
+    if left then
+      io.stderr:write(("\nleft over after '%s': %s\n"):format(element.name, left))
+      counts.failure = counts.failure + 1
+    else
+      counts[status] = counts[status] + 1
+    end
+    return nil, true
+  end)
+  -- Errors outside of tests: a spec file that does not load, a failing setup.
+  busted.subscribe({ "error" }, function(element)
+    if element.descriptor ~= "it" then
+      counts.error = counts.error + 1
+    end
+    return nil, true
+  end)
+  busted.subscribe({ "suite", "end" }, function()
+    if counts_path then
+      assert(fs.write(counts_path, ("%d passed, %d failed, %d skipped\n")
+        :format(counts.success, counts.failure + counts.error, counts.pending)))
+    end
+    return nil, true
+  end)
+end
+
+
+return M

@@ -1,0 +1,12 @@
+/*
+ * generator.h - coroutine.resume and coroutine.wrap that know about waiting.
+ */
+#ifndef PERILUNE_GENERATOR_H
+#define PERILUNE_GENERATOR_H
+
+#include <lua.h>
+
+/* [-0, +0, m] Replaces both in the global table `coroutine`. */
+void generator_install(lua_State *L);
+
+#endif

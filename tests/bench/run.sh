@@ -1,0 +1,87 @@
+#!/bin/sh
+# tests/bench/run.sh [--json] [--rounds N]: measures Perilune beside public SDKs. The table goes to standard output,
+# progress and what is skipped to standard error. README.md says what is measured and how.
+set -eu
+cd "$(dirname "$0")/../.."
+here=$PWD/tests/bench
+perilune=$(realpath "${B:-build}/perilune")
+shared=$(realpath -e ../shared/bench 2>/dev/null || true) # the upstream and the peers, when they are there
+peers=${XDG_CACHE_HOME:-$HOME/.cache}/perilune-bench
+work=$(mktemp -d)
+running=
+
+say() {
+  echo "bench: $*" >&2
+}
+
+cleanup() {
+  if [ -n "$running" ]; then
+    kill "$running" 2>/dev/null || true
+    wait "$running" || true
+  fi
+  [ ! -s "$work/nginx/nginx.pid" ] || kill "$(cat "$work/nginx/nginx.pid")" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# The upstream has one core, what is measured the other.
+measured_core= other_core=
+if [ "$(nproc)" -ge 2 ]; then
+  measured_core="taskset -c 0" other_core="taskset -c 1"
+else
+  say "one core only: the upstream competes with what is measured"
+fi
+ulimit -n "$(ulimit -H -n)" # thousands of streams
+
+install_nginx() {
+  [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] && return
+  say "installing nginx-light libnginx-mod-http-lua"
+  sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua >/dev/null
+}
+
+start_upstream() {
+  mkdir -p "$work/nginx/logs"
+  $other_core nginx -p "$work/nginx" -e "$work/nginx/error.log" -c "$shared/upstream.conf"
+}
+
+# Node modules are looked up from where a script lies, so the scripts of the peers are copied to the modules.
+install_peers() {
+  mkdir -p "$peers"
+  if [ ! -d "$peers/node_modules/@openai/agents" ]; then
+    say "installing ai, openai and @openai/agents in $peers"
+    npm install --prefix "$peers" --no-audit --no-fund --loglevel=error ai@6 @ai-sdk/openai@3 openai@7 @openai/agents@0.20 zod@4 >&2 || return
+  fi
+  cp "$here"/*.mjs "$shared"/peers/*.mjs "$peers/"
+}
+
+base_url=
+if [ -z "$shared" ]; then
+  say "skipped: everything that needs ../shared/bench (the upstream and the peers)"
+  peers=
+elif install_nginx && start_upstream; then
+  base_url=http://127.0.0.1:18080/v1
+else
+  say "skipped: everything that needs the upstream, because nginx did not start"
+fi
+if [ -n "$peers" ] && ! { command -v node >/dev/null && command -v npm >/dev/null; }; then
+  say "skipped: the peers, because node and npm are not installed"
+  peers=
+elif [ -n "$peers" ] && ! install_peers; then
+  say "skipped: the peers, because they could not be installed"
+  peers=
+fi
+
+[ -z "$peers" ] || export BENCH_PEERS="$peers"
+[ -z "$base_url" ] || export BENCH_BASE_URL="$base_url"
+export BENCH_PERILUNE="$perilune" BENCH_OTHER_CORE="$other_core" BENCH_WORK="$work"
+$measured_core "$perilune" run "$here/bench.lua" "$@" &
+running=$!
+status=0
+wait "$running" || status=$?
+running=
+exit "$status"
