@@ -12,7 +12,7 @@ local metatable = { __name = "perilune.Client", __index = methods }
 
 local option_types = {
   provider = "string", model = "string", fallbacks = "table", api_key = "string", api_keys = "table", base_url = "string",
-  timeout = "number", timeouts = "table", proxy = "string", ca_file = "string", verify_ssl = "boolean", headers = "table",
+  api = "string", timeout = "number", timeouts = "table", proxy = "string", ca_file = "string", verify_ssl = "boolean", headers = "table",
 }
 
 -- Options of one question: those of a request, and these.
@@ -27,7 +27,8 @@ end
 ---@class perilune.Client
 
 ---@param app perilune.App
----@param options? table provider, model, fallbacks, api_key, api_keys, base_url, timeout, timeouts, proxy, ca_file, verify_ssl, headers
+---@param options? table provider, api, model, fallbacks, api_key, api_keys, base_url, timeout, timeouts, proxy, ca_file,
+---verify_ssl, headers
 ---@return perilune.Client
 function M.new(app, options)
   options = options or {}

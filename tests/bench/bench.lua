@@ -86,7 +86,7 @@ end
 -- The version of an npm package; nil for what is none.
 local function package_version(name)
   local text = has.peers and fs.read(("%s/node_modules/%s/package.json"):format(at.peers, name))
-  return text and json.decode(text).version
+  return text and json.decode(text).version or nil
 end
 
 

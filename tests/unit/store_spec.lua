@@ -34,6 +34,25 @@ local function assistant(text)
   return { role = "assistant", content = text }
 end
 
+-- The three ways to move a run on, alone.
+local function step_start(db, run, list)
+  return runs.advance(db, run, { started = list })
+end
+
+
+local function step_finish(db, run, seq, ending)
+  ending.seq = seq
+  return runs.advance(db, run, { finished = { ending } })
+end
+
+
+local function finish(db, run, status, ending)
+  ending = ending or {}
+  ending.status = status
+  return runs.advance(db, run, { ended = ending })
+end
+
+
 local function raises(pattern, f, ...)
   local ok, err = pcall(f, ...)
   assert.is_false(ok)
@@ -204,7 +223,7 @@ describe("perilune.store", function()
   local function begin(options)
     options = options or {}
     return runs.begin(db, {
-      thread = thread, input = options.input, assistant = "forecaster", model = "offline/demo", owner = options.owner or ME,
+      thread = thread, input = options.input, assistant = "forecaster", model = "offline/demo", owner = options.owner or ME, step = options.step,
     }, options.is_alive or always)
   end
 
@@ -274,7 +293,7 @@ describe("perilune.store", function()
       assert.equal(thread.id, threads.latest(db).id)
       local newer = assert(threads.open(db, "newer"))
       assert.equal(newer.id, threads.latest(db).id)
-      assert(runs.finish(db, assert(begin()), "completed"))
+      assert(finish(db, assert(begin()), "completed"))
       assert.equal(thread.id, threads.latest(db).id)
       assert(threads.delete(db, thread.id))
       assert(threads.delete(db, newer.id))
@@ -284,11 +303,11 @@ describe("perilune.store", function()
 
     it("deletes a thread with all it holds", function()
       local run = assert(begin { input = user("hi") })
-      assert(runs.step_start(db, run, { { kind = "model" } }))
-      assert(runs.step_finish(db, run, 1, {
+      assert(step_start(db, run, { { kind = "model" } }))
+      assert(step_finish(db, run, 1, {
         message = assistant("ho"), attempts = { { provider = "p", model = "m", outcome = "ok", started_at = 1 } },
       }))
-      assert(runs.finish(db, run, "completed"))
+      assert(finish(db, run, "completed"))
       assert.is_true(threads.delete(db, thread.id))
       assert.same({}, runs.list(db))
       assert.same({}, steps.list(db, run))
@@ -375,14 +394,14 @@ describe("perilune.store", function()
       assert.equal("active_run", err.code)
       assert.equal(first.id, err.details.run_id)
       assert.equal(1, #messages.list(db, thread))
-      assert(runs.finish(db, first, "completed"))
+      assert(finish(db, first, "completed"))
       assert.equal(2, begin { input = user("two") }.seq)
     end)
 
     it("close the run of an owner that is gone, and give up its steps", function()
       local dead = assert(begin { input = user("one"), owner = OTHER })
-      assert(runs.step_start(db, dead, { { kind = "model" }, { kind = "tool", name = "pay", call_id = "c1" } }))
-      assert(runs.step_finish(db, dead, 1, { message = assistant("calling") }))
+      assert(step_start(db, dead, { { kind = "model" }, { kind = "tool", name = "pay", call_id = "c1" } }))
+      assert(step_finish(db, dead, 1, { message = assistant("calling") }))
       local before = db:info().batches
       local run = assert(begin { input = user("two"), is_alive = never })
       assert.equal(before + 1, db:info().batches) -- the first try failed, the second did it all
@@ -393,7 +412,7 @@ describe("perilune.store", function()
       local journal = assert(steps.list(db, dead))
       assert.same({ "finished", "unknown" }, { journal[1].status, journal[2].status })
       -- The dead process was not so dead: it may not write any more.
-      local _, err = runs.step_finish(db, dead, 2, { result = "late" })
+      local _, err = step_finish(db, dead, 2, { result = "late" })
       assert.is_true(errors.is(err, "conflict"))
       assert.equal("run_lost", err.code)
       assert.equal(3, #messages.list(db, thread))
@@ -408,18 +427,18 @@ describe("perilune.store", function()
 
     it("journal steps before and after their effect", function()
       local run = assert(begin { input = user("hi") })
-      assert.same({ 1, 2 }, runs.step_start(db, run, {
+      assert.same({ 1, 2 }, step_start(db, run, {
         { kind = "model", name = "m" }, { kind = "tool", name = "get", call_id = "c1", idempotent = true, input = { a = 1 } },
       }))
-      assert.same({ 3 }, runs.step_start(db, run, { { kind = "tool", name = "put", input = "{}" } }))
-      local outcome = assert(runs.step_finish(db, run, 1, {
+      assert.same({ 3 }, step_start(db, run, { { kind = "tool", name = "put", input = "{}" } }))
+      assert(step_finish(db, run, 1, {
         message = assistant("x"), attempts = {
           { provider = "p", model = "m", outcome = "rate_limit", status = 429, started_at = 1.5, error = "slow down" },
           { provider = "q", model = "n", outcome = "ok", started_at = 2, prompt_tokens = 5, cost_nano = 0, price = { input = 1 } },
         },
       }))
-      assert.equal(2, outcome.seq)
-      assert.same({}, runs.step_finish(db, run, 2, { result = { is_error = false } }))
+      assert.equal(2, messages.window(db, thread, 1)[1].seq)
+      assert.same({}, step_finish(db, run, 2, { result = { is_error = false } }))
       local list = assert(steps.list(db, run.id))
       assert.same({ "finished", "finished", "started" }, { list[1].status, list[2].status, list[3].status })
       assert.is_true(list[2].idempotent)
@@ -435,29 +454,43 @@ describe("perilune.store", function()
       assert.equal(0, attempts[2].cost_nano)
     end)
 
+    it("move on in one batch: a step ends, others begin, or the run ends with it", function()
+      local run = assert(begin { input = user("hi"), step = { kind = "model" } })
+      assert.same({ 2, 3 }, runs.advance(db, run, {
+        finished = { { seq = 1, message = assistant("calling") } }, started = { { kind = "tool" }, { kind = "tool" } },
+      }))
+      assert.same({}, runs.advance(db, run, {
+        finished = { { seq = 2, message = assistant("a") }, { seq = 3, message = assistant("b") } }, ended = { status = "completed" },
+      }))
+      local list = messages.window(db, thread, 3)
+      assert.same({ "calling", "a", "b" }, { list[1].message.content, list[2].message.content, list[3].message.content })
+      assert.equal("completed", run.status)
+      assert.equal("completed", runs.get(db, run.id).status)
+    end)
+
     it("finish once, with the last message, usage and cost", function()
       local run = assert(begin { input = user("hi") })
-      local outcome = assert(runs.finish(db, run, "completed", {
+      assert(finish(db, run, "completed", {
         message = assistant("bye"), usage = { prompt_tokens = 1, completion_tokens = 2, total_tokens = 3 }, cost_nano = 12345,
         attempts = { { provider = "p", model = "m", outcome = "ok", started_at = 1 } },
       }))
-      assert.equal(2, outcome.seq)
+      assert.equal(2, messages.window(db, thread, 1)[1].seq)
       local row = assert(runs.get(db, run.id))
       assert.equal("completed", row.status)
       assert.equal(3, row.usage.total_tokens)
       assert.equal(12345, row.cost_nano)
       assert.near(clock.wall(), row.finished_at, 5)
-      local _, err = runs.finish(db, run, "failed")
+      local _, err = finish(db, run, "failed")
       assert.equal("run_lost", err.code)
-      _, err = runs.step_start(db, run, { { kind = "model" } })
+      _, err = step_start(db, run, { { kind = "model" } })
       assert.equal("run_lost", err.code)
-      raises("is not the status of a run that has ended", runs.finish, db, run, "running")
+      raises("is not the status of a run that has ended", finish, db, run, "running")
     end)
 
     it("keep what is useful of an error, and the steps that were open as unknown", function()
       local run = assert(begin { input = user("hi") })
-      assert(runs.step_start(db, run, { { kind = "tool", name = "t" } }))
-      assert(runs.finish(db, run, "failed", {
+      assert(step_start(db, run, { { kind = "tool", name = "t" } }))
+      assert(finish(db, run, "failed", {
         error = errors.new { kind = "rate_limit", message = "slow \xff", status = 429, retryable = true, cause = print },
         message = assistant("half an ans"), message_status = "partial",
       }))
@@ -471,7 +504,7 @@ describe("perilune.store", function()
       local ids = {}
       for i = 1, 4 do
         local run = assert(runs.begin(db, { thread = i == 2 and other or thread, owner = ME }, always))
-        assert(runs.finish(db, run, "completed"))
+        assert(finish(db, run, "completed"))
         ids[i] = run.id
       end
       local function listed(options)
@@ -490,9 +523,9 @@ describe("perilune.store", function()
 
   it("never changes what has happened", function()
     local run = assert(begin { input = user("hi") })
-    assert(runs.step_start(db, run, { { kind = "model" } }))
-    assert(runs.step_finish(db, run, 1, { message = assistant("x") }))
-    local _, err = runs.step_finish(db, run, 1, { result = "again" })
+    assert(step_start(db, run, { { kind = "model" } }))
+    assert(step_finish(db, run, 1, { message = assistant("x") }))
+    local _, err = step_finish(db, run, 1, { result = "again" })
     assert.equal("run_lost", err.code)
     assert.equal("x", messages.window(db, thread, 1)[1].message.content)
   end)
@@ -507,7 +540,7 @@ describe("perilune.store", function()
           cost_nano = cost,
         }
       end
-      assert(runs.finish(db, run, "completed", { attempts = {
+      assert(finish(db, run, "completed", { attempts = {
         attempt("a", "x", 20000 * day, 10, 100), attempt("a", "x", 20000 * day + 5, 10, nil), attempt("a", "y", 20001 * day, 5, 7),
         attempt("b", "z", 20001 * day + 86399.999, nil, nil),
       } }))

@@ -70,9 +70,10 @@ function M.run(job)
   local input = job.input ~= nil and { role = "user", content = job.input } or nil
   local row = commit(runs.begin, job.db, {
     thread = job.thread, input = input, assistant = job.assistant.name, model = job.model_name, owner = proc.self(),
+    step = { kind = "model", name = job.model_name },
   }, proc.is_alive)
   local self <close> = setmetatable({
-    job = job, row = row, assistant = job.assistant, steps = 0, repairs = 0, is_settled = false, has_price = true, cost = 0,
+    job = job, row = row, assistant = job.assistant, model_seq = row.step_seq, steps = 0, repairs = 0, is_settled = false, has_price = true, cost = 0,
   }, turn_metatable)
   return self:go()
 end
@@ -85,12 +86,12 @@ function turn:go()
     self.stored[#self.stored + 1] = stored.message
   end
   self.instructions = assistants.instructions(assistant, { thread = job.thread, run = self.row, assistant = assistant })
-  for _ = 1, assistant.max_steps do
-    local answer = self:ask()
+  for step = 1, assistant.max_steps do
+    local answer, finished = self:ask()
     if not answer.has_tool_calls then
-      return self:complete("completed", answer)
+      return self:complete("completed", answer, finished)
     end
-    self:call_tools(answer.tool_calls)
+    self:call_tools(answer.tool_calls, finished, step < assistant.max_steps)
     self.last = answer
   end
   return self:complete("incomplete", self.last)
@@ -125,13 +126,11 @@ function turn:take_usage(stream)
 end
 
 
--- One model call as a step of the journal; returns the answer, which is in the thread by then.
+-- The model call whose step has begun; returns the answer and the end of its step, which goes into the next batch.
 function turn:ask()
-  local job, row = self.job, self.row
-  local request = self:request()
-  local seq = commit(runs.step_start, job.db, row, { { kind = "model", name = job.model_name } })[1]
+  local job = self.job
   self.steps = self.steps + 1
-  local stream <close> = job.model:stream(request)
+  local stream <close> = job.model:stream(self:request())
   self.stream = stream
   for event in stream do
     if passes[event.type] then
@@ -142,11 +141,15 @@ function turn:ask()
   if answer.error then
     error(answer.error, 0)
   end
-  local message = answer:to_message()
   self.stream = nil
-  commit(runs.step_finish, job.db, row, seq, { message = message, attempts = stream.rows })
+  local message = answer:to_message()
   self.stored[#self.stored + 1] = message
-  return answer
+  return answer, { seq = self.model_seq, message = message, attempts = stream.rows }
+end
+
+
+function turn:model_step()
+  return { kind = "model", name = self.job.model_name }
 end
 
 
@@ -185,7 +188,7 @@ function turn:call_tool(call, seq)
   local message = {
     role = "tool", tool_call_id = call.id, name = call.name, content = result.content, is_error = result.is_error or nil,
   }
-  commit(runs.step_finish, job.db, self.row, seq, { message = message, result = { is_error = result.is_error } })
+  commit(runs.advance, job.db, self.row, { finished = { { seq = seq, message = message, result = { is_error = result.is_error } } } })
   self.steps = self.steps + 1
   job.emit { type = "tool_result", id = call.id, name = call.name, content = result.content, is_error = result.is_error or nil }
   return message, result.error
@@ -207,35 +210,47 @@ function turn:judge(err)
 end
 
 
-function turn:call_tools(calls)
-  local steps = {}
+-- Runs the functions side by side, at most `limit` at a time.
+local function side_by_side(count, limit, f)
+  local following = 1
+  local function work()
+    while following <= count do
+      local position = following
+      following = following + 1
+      f(position)
+    end
+  end
+  if count == 1 then
+    return work()
+  end
+  local group <close> = task.group()
+  for _ = 1, math.min(count, limit) do
+    group:spawn(work)
+  end
+  group:wait()
+end
+
+
+-- The calls of one answer. One batch stores the answer and says that its tools begin; each result is stored when it is there;
+-- one more says that the next model call begins.
+function turn:call_tools(calls, finished, goes_on)
+  local steps, results, failures = {}, {}, {}
   for position, call in ipairs(calls) do
     local found = self.assistant.tools[call.name]
     steps[position] = {
       kind = "tool", name = call.name, call_id = call.id, input = call.arguments, idempotent = found ~= nil and found.idempotent,
     }
   end
-  local seqs = commit(runs.step_start, self.job.db, self.row, steps)
-  local results, failures, following = {}, {}, 1
-  local function work()
-    while calls[following] do
-      local position = following
-      following = following + 1
-      results[position], failures[position] = self:call_tool(calls[position], seqs[position])
-    end
-  end
-  if #calls == 1 then
-    work()
-  else
-    local group <close> = task.group()
-    for _ = 1, math.min(#calls, self.assistant.tool_concurrency) do
-      group:spawn(work)
-    end
-    group:wait()
-  end
+  local seqs = commit(runs.advance, self.job.db, self.row, { finished = { finished }, started = steps })
+  side_by_side(#calls, self.assistant.tool_concurrency, function(position)
+    results[position], failures[position] = self:call_tool(calls[position], seqs[position])
+  end)
   for position = 1, #calls do
     self.stored[#self.stored + 1] = results[position]
     self:judge(failures[position])
+  end
+  if goes_on then
+    self.model_seq = commit(runs.advance, self.job.db, self.row, { started = { self:model_step() } })[1]
   end
 end
 
@@ -247,10 +262,11 @@ function turn:usage_row()
 end
 
 
-function turn:complete(status, answer)
+function turn:complete(status, answer, finished)
   local job, row = self.job, self.row
   local ending = self:usage_row()
-  commit(runs.finish, job.db, row, status, ending)
+  ending.status = status
+  commit(runs.advance, job.db, row, { finished = { finished }, ended = ending })
   self.is_settled = true
   if self.usage then
     job.emit { type = "usage", usage = self.usage }
@@ -272,6 +288,7 @@ end
 function turn:settle(err)
   local ending = self:usage_row()
   ending.error = err
+  ending.status = errors.is(err, "cancelled") and "cancelled" or "failed"
   if self.stream then
     local answer = self:take_usage(self.stream)
     ending.attempts = self.stream.rows
@@ -280,8 +297,7 @@ function turn:settle(err)
       ending.message_status = "partial"
     end
   end
-  local status = errors.is(err, "cancelled") and "cancelled" or "failed"
-  local saved, problem = runs.finish(self.job.db, self.row, status, ending)
+  local saved, problem = runs.advance(self.job.db, self.row, { ended = ending })
   if not saved then
     log.write("error", "agent", ("the end of run %s could not be stored: %s"):format(self.row.id, tostring(problem)))
   end

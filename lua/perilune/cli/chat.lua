@@ -23,13 +23,13 @@ local function key_of(values, app)
   if values.thread then
     return values.thread
   elseif values["continue"] then
-    local latest, err = threads.list(app:database(), { limit = 1 })
-    if not latest then
-      error(err, 0)
-    elseif not latest[1] then
+    local latest, err = threads.latest(app:database())
+    if latest then
+      return latest.key or latest.id
+    elseif err.kind == "not_found" then
       options.fail("chat: there is no conversation to continue")
     end
-    return latest[1].key or latest[1].id
+    error(err, 0)
   end
   return "chat " .. clock.iso()
 end

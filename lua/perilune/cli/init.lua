@@ -179,6 +179,8 @@ function M.report(described)
     return 2
   elseif err.kind == "all_failed" and err.cause and err.cause.kind then
     return exit_codes[err.cause.kind] or 6
+  elseif err.kind == "not_found" and not err.provider then -- a thread, a run
+    return 1
   end
   return exit_codes[err.kind] or 1
 end

@@ -21,6 +21,7 @@ local offline_provider = { name = "offline", answer = offline.answer, models = {
 ---@field api_keys? table<string, string> by model
 ---@field base_url? string
 ---@field provider? string
+---@field api? string the wire format, where a vendor has several: "chat", "responses", "native"
 ---@field timeouts? table
 ---@field proxy? string
 ---@field https_proxy? string for https:// addresses only
@@ -131,7 +132,7 @@ function M.target(name, settings)
     return nil, no_key(found, model)
   end
   return provider.target(found, {
-    model = model, api_key = key, headers = settings.headers,
+    model = model, api = settings.api, api_key = key, headers = settings.headers,
     base_url = settings.base_url or settings.env(env_name(found.name, "_BASE_URL")),
   })
 end

@@ -79,8 +79,8 @@ local function add_interrupt(batch, run, now)
 end
 
 
--- The batch that begins `run`; the second value is where it returns the message's seq.
-local function begin_batch(run, input, dead, now)
+-- The batch that begins `run`; the second value is where it returns the message's seq. A first step begins in it too.
+local function begin_batch(run, input, step, dead, now)
   local batch = {}
   if dead then
     add_interrupt(batch, dead, now)
@@ -88,15 +88,19 @@ local function begin_batch(run, input, dead, now)
   batch[#batch + 1] = { "run_create", {
     id = run.id, thread_id = run.thread_id, assistant = run.assistant, model = run.model, owner = run.lease_owner, now = now,
   }, expect = 1 }
-  if not input then
-    return batch
+  local position, err
+  if input then
+    local calls
+    calls, err = messages.calls(run.thread_id, input, { run = run, now = now })
+    position = #batch + 1
+    table.move(calls or {}, 1, #(calls or {}), position, batch)
   end
-  local calls, err = messages.calls(run.thread_id, input, { run = run, now = now })
-  if not calls then
+  if step and not err then
+    batch[#batch + 1], err = steps.start_call(run, step, now)
+  end
+  if err then
     return nil, nil, err
   end
-  local position = #batch + 1
-  table.move(calls, 1, #calls, position, batch)
   return batch, position
 end
 
@@ -119,11 +123,11 @@ end
 
 
 ---Begins a run, with the message that the user adds, in one batch. A second active run on the thread is a conflict, unless the
----process that had it is gone: then that run is closed as failed (code "interrupted") in the same batch.
+---process that had it is gone: then that run is closed as failed (code "interrupted") in the same batch. A `step` is begun with it.
 ---@param db perilune.Database
----@param options { thread: string|{ id: string }, input: perilune.Message?, assistant: string?, model: string?, owner: string }
+---@param options { thread: string|{ id: string }, input: perilune.Message?, assistant: string?, model: string?, owner: string, step: perilune.NewStep? }
 ---@param is_alive fun(owner: string): boolean
----@return perilune.RunRow|nil run with `seq`, the number of the message
+---@return perilune.RunRow|nil run with `seq`, the number of the message, and `step_seq`
 ---@return perilune.Error?
 function M.begin(db, options, is_alive)
   local now = rows.now()
@@ -133,7 +137,7 @@ function M.begin(db, options, is_alive)
   }
   local dead, problem
   for _ = 1, BEGIN_TRIES do
-    local batch, position, err = begin_batch(run, options.input, dead, now)
+    local batch, position, err = begin_batch(run, options.input, options.step, dead, now)
     if not batch then
       return nil, err
     end
@@ -141,6 +145,7 @@ function M.begin(db, options, is_alive)
     results, err = db:write(batch)
     if results then
       run.seq = position and results[position][1].seq
+      run.step_seq = options.step and results[#results][1].seq
       return run
     end
     local statement = err.details and err.details.statement
@@ -191,33 +196,6 @@ function M.list(db, options)
 end
 
 
----Says that these steps begin, before they have any effect.
----@param db perilune.Database
----@param run perilune.RunRow
----@param list { kind: "model"|"tool", name: string?, call_id: string?, idempotent: boolean?, input: any }[]
----@return integer[]|nil seqs
----@return perilune.Error?
-function M.step_start(db, run, list)
-  local now, batch = rows.now(), {}
-  for position, step in ipairs(list) do
-    local call, err = steps.start_call(run, step, now)
-    if not call then
-      return nil, err
-    end
-    batch[position] = call
-  end
-  local results, err = lost(run, db:write(batch))
-  if not results then
-    return nil, err
-  end
-  local seqs = {}
-  for position, result in ipairs(results) do
-    seqs[position] = result[1].seq
-  end
-  return seqs
-end
-
-
 -- Adds the message and the attempts of `ending`; the second value is where the batch returns the message's seq.
 local function add_outcome(batch, run, ending, step_seq, now)
   local position
@@ -234,41 +212,22 @@ local function add_outcome(batch, run, ending, step_seq, now)
 end
 
 
+---@class perilune.NewStep
+---@field kind "model"|"tool"
+---@field name? string
+---@field call_id? string
+---@field idempotent? boolean
+---@field input? any
+
 ---@class perilune.StepEnding
+---@field seq integer
 ---@field result? any
 ---@field message? perilune.Message goes into the thread
 ---@field message_status? "complete"|"partial"
 ---@field attempts? perilune.AttemptRow[]
 
----Says what came of a step: its result, its message and its attempts in one batch.
----@param db perilune.Database
----@param run perilune.RunRow
----@param seq integer
----@param ending perilune.StepEnding
----@return { seq: integer? }|nil outcome the number of the message
----@return perilune.Error?
-function M.step_finish(db, run, seq, ending)
-  local now = rows.now()
-  local finish, err = steps.finish_call(run, seq, ending.result, now)
-  if not finish then
-    return nil, err
-  end
-  local batch = { finish }
-  local ok, position
-  ok, position, err = add_outcome(batch, run, ending, seq, now)
-  if not ok then
-    return nil, err
-  end
-  local results
-  results, err = lost(run, db:write(batch))
-  if not results then
-    return nil, err
-  end
-  return { seq = position and results[position][1].seq }
-end
-
-
 ---@class perilune.RunEnding
+---@field status "completed"|"failed"|"cancelled"|"expired"|"incomplete"
 ---@field message? perilune.Message
 ---@field message_status? "complete"|"partial"
 ---@field error? perilune.Error
@@ -276,56 +235,97 @@ end
 ---@field cost_nano? integer nil: a price is not known
 ---@field attempts? perilune.AttemptRow[]
 
+local function add_finished(batch, run, ending, now)
+  local call, err = steps.finish_call(run, ending.seq, ending.result, now)
+  if not call then
+    return nil, err
+  end
+  batch[#batch + 1] = call
+  local _, problem
+  _, _, problem = add_outcome(batch, run, ending, ending.seq, now)
+  return not problem, problem
+end
+
+
 -- The last statements of a run that is not completed also give up the steps that are still open.
-local function add_finish(batch, run, status, ending, now)
-  local usage_text, err = rows.encode(ending.usage)
+local function add_ended(batch, run, ending, now)
+  if not has_ended[ending.status] then
+    error(("runs.advance: %q is not the status of a run that has ended"):format(tostring(ending.status)), 3)
+  end
+  local _, _, err = add_outcome(batch, run, ending, nil, now)
+  local usage_text, error_text
+  if not err then
+    usage_text, err = rows.encode(ending.usage)
+  end
+  if not err then
+    error_text, err = encode_error(ending.error)
+  end
   if err then
     return nil, err
   end
-  local error_text
-  error_text, err = encode_error(ending.error)
-  if err then
-    return nil, err
-  end
-  if status ~= "completed" then
+  if ending.status ~= "completed" then
     batch[#batch + 1] = { "steps_give_up", { run_id = run.id } }
   end
   batch[#batch + 1] = { "run_finish", {
-    id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, status = status, error = error_text, usage = usage_text,
+    id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, status = ending.status, error = error_text, usage = usage_text,
     cost_nano = ending.cost_nano, now = now,
   }, expect = 1 }
   return true
 end
 
 
----Ends a run, with its last message, in one batch.
+-- The batch of a change, and where it returns the seqs of the steps that it starts.
+local function change_batch(run, change, now)
+  local batch, err = {}, nil
+  for _, ending in ipairs(change.finished or {}) do
+    local ok
+    ok, err = add_finished(batch, run, ending, now)
+    if not ok then
+      return nil, err
+    end
+  end
+  local first = #batch + 1
+  for _, step in ipairs(change.started or {}) do
+    batch[#batch + 1], err = steps.start_call(run, step, now)
+    if err then
+      return nil, err
+    end
+  end
+  if change.ended then
+    local ok
+    ok, err = add_ended(batch, run, change.ended, now)
+    if not ok then
+      return nil, err
+    end
+  end
+  return batch, first
+end
+
+
+---Moves a run on, in one batch: steps that have finished (with their messages and attempts), steps that begin, and the end of
+---the run. What begins has had no effect yet when this returns; what has finished is durable.
 ---@param db perilune.Database
 ---@param run perilune.RunRow
----@param status "completed"|"failed"|"cancelled"|"expired"|"incomplete"
----@param ending? perilune.RunEnding
----@return { seq: integer? }|nil outcome the number of the message
+---@param change { finished: perilune.StepEnding[]?, started: perilune.NewStep[]?, ended: perilune.RunEnding? }
+---@return integer[]|nil seqs of the steps that begin
 ---@return perilune.Error?
-function M.finish(db, run, status, ending)
-  if not has_ended[status] then
-    error(("runs.finish: %q is not the status of a run that has ended"):format(tostring(status)), 2)
+function M.advance(db, run, change)
+  local batch, first = change_batch(run, change, rows.now())
+  if not batch then
+    return nil, first
   end
-  ending = ending or {}
-  local batch, now = {}, rows.now()
-  local ok, position, err = add_outcome(batch, run, ending, nil, now)
-  if not ok then
-    return nil, err
-  end
-  ok, err = add_finish(batch, run, status, ending, now)
-  if not ok then
-    return nil, err
-  end
-  local results
-  results, err = lost(run, db:write(batch))
+  local results, err = lost(run, db:write(batch))
   if not results then
     return nil, err
   end
-  run.status = status
-  return { seq = position and results[position][1].seq }
+  local seqs = {}
+  for position = 1, #(change.started or {}) do
+    seqs[position] = results[first + position - 1][1].seq
+  end
+  if change.ended then
+    run.status = change.ended.status
+  end
+  return seqs
 end
 
 

@@ -1,11 +1,13 @@
 -- Vendors that speak chat.completions, as data: an address, the name of a key, a dialect. Adding one is adding a row.
+-- Those that speak Responses too say so in `responses`, with the flags of that dialect.
 local openai_chat = require "perilune.model.provider.openai_chat"
+local openai_responses = require "perilune.model.provider.openai_responses"
 
 local M = {}
 
 
 ---A provider out of data: the chat.completions format with a vendor's address and dialect.
----@param spec { name: string, base_url: string, key: string?, models: string[]?, quirks: table? }
+---@param spec { name: string, base_url: string, key: string?, models: string[]?, quirks: table?, responses: table? }
 ---@return perilune.Provider
 function M.new(spec)
   local provider = {
@@ -15,6 +17,13 @@ function M.new(spec)
     provider[field] = value
   end
   provider.known_quirks = openai_chat.known_quirks
+  provider.responses = nil
+  if type(spec.responses) == "table" then
+    provider.apis = { responses = {
+      frame = openai_responses.frame, encode = openai_responses.encode, decoder = openai_responses.decoder,
+      known_quirks = openai_responses.known_quirks, quirks = spec.responses, default_api = "responses",
+    } }
+  end
   return provider
 end
 
@@ -37,15 +46,18 @@ M.vendors = {
     name = "deepseek", base_url = "https://api.deepseek.com", key = "DEEPSEEK_API_KEY",
     models = { "deepseek-chat", "deepseek-reasoner" },
     quirks = { max_tokens_field = "max_tokens", send_back_reasoning = "reasoning_content" },
+    responses = {},
   },
   {
     name = "openrouter", base_url = "https://openrouter.ai/api/v1", key = "OPENROUTER_API_KEY",
     models = { "openai/gpt-4o-mini", "anthropic/claude-sonnet-4.5", "meta-llama/llama-3.3-70b-instruct" },
     quirks = { max_tokens_field = "max_tokens", reasoning_items = "reasoning_details" },
+    responses = {},
   },
   {
     name = "xai", base_url = "https://api.x.ai/v1", key = "XAI_API_KEY",
     models = { "grok-4.3", "grok-4", "grok-3-mini" },
+    responses = { encrypted_reasoning = true },
   },
   {
     name = "perplexity", base_url = "https://api.perplexity.ai", key = "PERPLEXITY_API_KEY",
@@ -95,10 +107,12 @@ M.vendors = {
   {
     name = "vllm", base_url = "http://127.0.0.1:8000/v1", models = {},
     quirks = { max_tokens_field = "max_tokens", enable_thinking = "chat_template_kwargs" },
+    responses = {},
   },
   {
     name = "lmstudio", base_url = "http://127.0.0.1:1234/v1", models = {},
     quirks = { max_tokens_field = "max_tokens" },
+    responses = {},
   },
 }
 

@@ -17,7 +17,6 @@ M.frame = "sse"
 M.encode = body.encode
 M.known_quirks = body.known_quirks
 
-local null = json.null
 local REPAIR = { repair = true }
 
 -- The words, and the numbers that some clients ask for instead of them.

@@ -8,6 +8,9 @@ local M = {}
 ---References inlined in one schema; the rest become plain objects.
 M.INLINED_MAX = 1000
 
+---How deep `allOf` may stand in `allOf`.
+M.ALL_DEPTH_MAX = 8
+
 local null = json.null
 
 local types = {
@@ -61,8 +64,13 @@ end
 -- `allOf` as one schema: of a field that comes twice the last one counts, properties and required names add up.
 local function merge_all(context, schema)
   local merged = {}
-  local function add(from)
+  local function add(from, depth)
     from = from["$ref"] and resolve(context.root, from["$ref"]) or from
+    for _, part in ipairs(depth < M.ALL_DEPTH_MAX and list(from.allOf) or {}) do
+      if type(part) == "table" then
+        add(part, depth + 1)
+      end
+    end
     for key, value in pairs(from) do
       if key == "properties" and type(value) == "table" then
         merged.properties = merged.properties or {}
@@ -76,12 +84,7 @@ local function merge_all(context, schema)
       end
     end
   end
-  for _, part in ipairs(schema.allOf) do
-    if type(part) == "table" then
-      add(part)
-    end
-  end
-  add(schema)
+  add(schema, 0)
   return merged
 end
 
@@ -201,7 +204,9 @@ convert = function(context, schema, outer_type)
   end
   local result = { type = found[1] or is_nullable and "NULL" or guess_type(schema), nullable = is_nullable and found[1] and true or nil }
   for _, name in ipairs(copied) do
-    result[name] = schema[name] ~= null and schema[name] or result[name]
+    if schema[name] ~= nil and schema[name] ~= null then
+      result[name] = schema[name]
+    end
   end
   result.format = formats[result.type] and formats[result.type][schema.format] and schema.format or nil
   add_enum(result, schema)
@@ -219,14 +224,12 @@ end
 ---@return table?
 ---@return perilune.Error?
 function M.convert(schema)
-  if json.is_raw(schema) then
-    local err
-    schema, err = json.decode(tostring(schema))
-    if schema == nil then
-      return nil, err
-    end
+  local encoded, err = json.encode(schema) -- one shape for both; tables that contain themselves end here
+  if not encoded then
+    return nil, err
   end
-  return convert({ root = schema, open = {}, inlined = 0 }, schema)
+  local root = json.decode(encoded, { repair = true })
+  return convert({ root = root, open = {}, inlined = 0 }, root)
 end
 
 

@@ -2,8 +2,10 @@
 -- keys are names of environment variables, read elsewhere; which provider is used is decided elsewhere.
 local anthropic = require "perilune.model.provider.anthropic"
 local azure = require "perilune.model.provider.azure"
+local azure_responses = require "perilune.model.provider.azure_responses"
 local cohere = require "perilune.model.provider.cohere"
 local compatible = require "perilune.model.provider.compatible"
+local gemini = require "perilune.model.provider.gemini"
 local ollama = require "perilune.model.provider.ollama"
 local shape = require "perilune.model.shape"
 local tables = require "perilune.std.tables"
@@ -208,7 +210,7 @@ end
 local builtin = {
   compatible.new {
     name = "openai", base_url = "https://api.openai.com/v1", key = "OPENAI_API_KEY",
-    quirks = { system_role = "developer" },
+    quirks = { system_role = "developer" }, responses = { system_role = "developer" },
     models = {
       "gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-5", "gpt-5-mini", "gpt-5-nano",
       "gpt-5.4", "gpt-5.4-mini", "o4-mini", "o3",
@@ -227,6 +229,21 @@ local builtin = {
     name = "azure", key = "AZURE_OPENAI_API_KEY", -- its address is the user's own: AZURE_BASE_URL
     frame = azure.frame, encode = azure.encode, decoder = azure.decoder, default_api = "chat",
     known_quirks = azure.known_quirks, quirks = { system_role = "developer", openai_models = true },
+    apis = { responses = azure_responses },
+  },
+  {
+    name = "gemini", base_url = "https://generativelanguage.googleapis.com/v1beta", key = "GEMINI_API_KEY",
+    frame = gemini.frame, encode = gemini.encode, decoder = gemini.decoder, default_api = "native",
+    known_quirks = gemini.known_quirks,
+    models = {
+      "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-3-flash-preview", "gemini-3.1-pro-preview",
+      "gemini-3.5-flash",
+    },
+  },
+  {
+    name = "vertex", key = "VERTEX_ACCESS_TOKEN", -- its address has a project and a region: VERTEX_BASE_URL, or two quirks
+    frame = gemini.frame, encode = gemini.encode, decoder = gemini.decoder, default_api = "native",
+    known_quirks = gemini.known_quirks, quirks = { bearer = true },
   },
   {
     name = "cohere", base_url = "https://api.cohere.com/v2", key = "COHERE_API_KEY",

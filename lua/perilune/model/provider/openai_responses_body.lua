@@ -13,6 +13,7 @@ local M = {}
 ---The flags of a vendor's dialect.
 M.known_quirks = {
   system_role = "how developer messages are called: \"system\" or \"developer\"",
+  openai_models = "true: the models are OpenAI's own, with its reasoning families",
   encrypted_reasoning = "every model gives its reasoning as ciphertext when asked",
   drop = "list of fields that the vendor refuses",
 }
