@@ -12,7 +12,8 @@ local tool = require "perilune.tool"
 
 local TURNS = 200
 
-local chunk = 'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":%s,"finish_reason":%s}]}\n\n'
+local chunk = 'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m",'
+  .. '"choices":[{"index":0,"delta":%s,"finish_reason":%s}]}\n\n'
 local call = [[{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"add","arguments":"{\"a\":1,\"b\":2}"}}]}]]
 
 

@@ -233,14 +233,6 @@ function M.broken(recording, bytes, how)
 end
 
 
--- Until the client has closed its socket.
-local function wait_until_gone(request)
-  repeat
-    local reason = request:gone()
-  until reason ~= "half_closed" or request:is_gone()
-end
-
-
 ---Says nothing for ever: after `bytes` of the body, or with nil before the head.
 ---@param recording? tests.Recording
 ---@param bytes? integer
@@ -255,7 +247,7 @@ function M.stalled(recording, bytes)
     if text then
       request:raw(text)
     end
-    wait_until_gone(request)
+    request:gone()
   end
 end
 

@@ -206,7 +206,9 @@ describe("perilune.sys.fetch", function()
         request:reply { body = "data: " .. large .. "\n\n" }
       end
     end, function(url)
-      for _, options in ipairs { { url = url, body_bytes = 5000 }, { url = url, frame_bytes = 5000, frame = "sse" }, { url = url .. "/head" } } do
+      for _, options in ipairs {
+        { url = url, body_bytes = 5000 }, { url = url, frame_bytes = 5000, frame = "sse" }, { url = url .. "/head" },
+      } do
         local list, err = frames(options)
         err = err or list
         assert.equal("bad_response", err.kind)

@@ -223,7 +223,8 @@ describe("perilune.store", function()
   local function begin(options)
     options = options or {}
     return runs.begin(db, {
-      thread = thread, input = options.input, assistant = "forecaster", model = "offline/demo", owner = options.owner or ME, step = options.step,
+      thread = thread, input = options.input, assistant = "forecaster", model = "offline/demo", owner = options.owner or ME,
+      step = options.step,
     }, options.is_alive or always)
   end
 

@@ -73,7 +73,8 @@ function M.run(job)
     step = { kind = "model", name = job.model_name },
   }, proc.is_alive)
   local self <close> = setmetatable({
-    job = job, row = row, assistant = job.assistant, model_seq = row.step_seq, steps = 0, repairs = 0, is_settled = false, has_price = true, cost = 0,
+    job = job, row = row, assistant = job.assistant, model_seq = row.step_seq, steps = 0, repairs = 0, is_settled = false,
+    has_price = true, cost = 0,
   }, turn_metatable)
   return self:go()
 end

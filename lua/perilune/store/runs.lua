@@ -276,24 +276,23 @@ end
 
 -- The batch of a change, and where it returns the seqs of the steps that it starts.
 local function change_batch(run, change, now)
-  local batch, err = {}, nil
+  local batch = {}
   for _, ending in ipairs(change.finished or {}) do
-    local ok
-    ok, err = add_finished(batch, run, ending, now)
+    local ok, err = add_finished(batch, run, ending, now)
     if not ok then
       return nil, err
     end
   end
   local first = #batch + 1
-  for _, step in ipairs(change.started or {}) do
-    batch[#batch + 1], err = steps.start_call(run, step, now)
-    if err then
+  for position, step in ipairs(change.started or {}) do
+    local call, err = steps.start_call(run, step, now)
+    if not call then
       return nil, err
     end
+    batch[first + position - 1] = call
   end
   if change.ended then
-    local ok
-    ok, err = add_ended(batch, run, change.ended, now)
+    local ok, err = add_ended(batch, run, change.ended, now)
     if not ok then
       return nil, err
     end

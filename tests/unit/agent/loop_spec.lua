@@ -67,7 +67,10 @@ describe("a run", function()
   end)
 
   it("sends instructions, options and tools with every request", function()
-    local _, model = start({ instructions = function(context) return "For " .. context.assistant.name end, temperature = 0.5, tools = { double } }, { "x" })
+    local function instructions(context)
+      return "For " .. context.assistant.name
+    end
+    local _, model = start({ instructions = instructions, temperature = 0.5, tools = { double } }, { "x" })
     local request = model.requests[1]
     assert.same({ role = "system", content = "For helper" }, request.messages[1])
     assert.equal(0.5, request.temperature)
