@@ -37,5 +37,6 @@ return function(arg, version)
   elseif getmetatable(result) == exit_metatable then
     return result.code
   end
-  return cli.report(result)
+  -- Out of memory, Lua calls no message handler.
+  return cli.report(type(result) == "table" and result or cli.describe(result))
 end

@@ -170,7 +170,18 @@ local parts = { json = "perilune.json", log = "perilune.log", provider = "perilu
 
 return setmetatable(M, {
   __index = function(self, name)
-    local part = parts[name] and require(parts[name])
+    if not parts[name] then
+      local text = require "perilune.std.text"
+      local names = {}
+      for _, known in ipairs { self, parts } do
+        for one in next, known do
+          names[#names + 1] = one
+        end
+      end
+      local nearest = text.suggest(tostring(name), names)
+      error(("perilune.%s does not exist%s"):format(name, nearest and (", did you mean perilune." .. nearest .. "?") or ""), 2)
+    end
+    local part = require(parts[name])
     rawset(self, name, part)
     return part
   end,

@@ -65,11 +65,27 @@ bool task_is_late(const struct task *t)
 
 /* Raising what a task must hear about */
 
+/* [-0, +1, m] "scripts/agent.lua:12", the line of Lua that runs or waits; nil when there is none. */
+static void push_where(lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0) {
+            lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+            return;
+        }
+    }
+    lua_pushnil(L);
+}
+
 static int raise_error(lua_State *L, enum err code, const char *text, const char *reason)
 {
     struct err_info info;
     err_set(&info, code, "%s", text);
     args_push_error(L, &info);
+    push_where(L);
+    lua_setfield(L, -2, "where");
     if (reason) {
         lua_pushstring(L, reason);
         lua_setfield(L, -2, "reason");
@@ -80,7 +96,7 @@ static int raise_error(lua_State *L, enum err code, const char *text, const char
 static void raise_if_over(lua_State *L, struct task *t)
 {
     if (t->is_over_budget)
-        raise_error(L, ERR_BUDGET, "the task computed too long without waiting and was stopped", NULL);
+        raise_error(L, ERR_BUDGET, "the task computed too long without waiting and was stopped (run --slice SECONDS)", NULL);
     if (t->cancel_reason && !t->limits.shields)
         raise_error(L, ERR_CANCELLED, "the task was cancelled", t->cancel_reason);
     if (task_is_late(t))

@@ -61,7 +61,8 @@ local function measure(side, number)
   if not result then
     return nil, "failed: " .. err.message
   elseif result.status ~= 0 then
-    return nil, "failed: " .. last_line(result.stderr)
+    local why = result.stderr:match "[^\n]+" or "status " .. tostring(result.status or result.signal)
+    return nil, ("failed: %.200s"):format(why)
   end
   for _, suffix in ipairs { "", "-wal", "-shm" } do
     fs.remove(database .. suffix)

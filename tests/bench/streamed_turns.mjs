@@ -9,8 +9,14 @@ async function withAi() {
   const { createOpenAI } = await import('@ai-sdk/openai');
   const { z } = await import('zod');
   const openai = createOpenAI({ baseURL, apiKey: 'x' });
-  const weather = tool({ description: 'Get weather', inputSchema: z.object({ location: z.string() }), execute: async () => ({ temperature: 18 }) });
-  const options = { model: openai.chat('tools'), system: 'You are helpful', prompt: question, tools: { get_weather: weather }, stopWhen: stepCountIs(5) };
+  const weather = tool({
+    description: 'Get weather',
+    inputSchema: z.object({ location: z.string() }),
+    execute: async () => ({ temperature: 18 }),
+  });
+  const options = {
+    model: openai.chat('tools'), system: 'You are helpful', prompt: question, tools: { get_weather: weather }, stopWhen: stepCountIs(5),
+  };
   return async () => {
     let text = '';
     for await (const part of streamText(options).textStream) text += part;
@@ -25,7 +31,12 @@ async function withAgents() {
   setDefaultOpenAIClient(new OpenAI({ baseURL, apiKey: 'x' }));
   setOpenAIAPI('chat_completions');
   setTracingDisabled(true);
-  const weather = tool({ name: 'get_weather', description: 'Get weather', parameters: z.object({ location: z.string() }), execute: async () => JSON.stringify({ temperature: 18 }) });
+  const weather = tool({
+    name: 'get_weather',
+    description: 'Get weather',
+    parameters: z.object({ location: z.string() }),
+    execute: async () => JSON.stringify({ temperature: 18 }),
+  });
   const agent = new Agent({ name: 'forecaster', instructions: 'You are helpful', model: 'tools', tools: [weather] });
   return async () => {
     let text = '';

@@ -3,6 +3,7 @@
 local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
 local fetch = require "perilune.sys.fetch"
+local log = require "perilune.sys.log"
 local stream = require "perilune.model.stream"
 
 local M = {}
@@ -51,6 +52,7 @@ end
 local function describe(err, target, head)
   err.provider = err.provider or target.name
   err.model = err.model or target.model
+  err.message = log.redact(err.message) -- some providers repeat the key
   if head then
     err.request_id = err.request_id or head.headers["x-request-id"] or head.headers["request-id"]
     err.retry_after = err.retry_after or retry_after(head.headers)

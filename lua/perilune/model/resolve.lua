@@ -3,6 +3,7 @@
 local call = require "perilune.model.call"
 local errors = require "perilune.std.errors"
 local failover = require "perilune.model.failover"
+local log = require "perilune.sys.log"
 local meter = require "perilune.model.meter"
 local offline = require "perilune.model.provider.offline"
 local provider = require "perilune.model.provider"
@@ -91,8 +92,8 @@ local function unknown_model(name)
   local nearest = text.suggest(name, candidates)
   return errors.new {
     kind = "model_not_found",
-    message = ("no provider is known for the model '%s'%s; write it as provider/model (providers: `perilune providers`)")
-      :format(name, nearest and (", did you mean '" .. nearest .. "'?") or ""),
+    message = ("no provider is known for the model '%s'%s Write it as provider/model.")
+      :format(name, nearest and ("; did you mean '" .. nearest .. "'?") or "."),
   }
 end
 
@@ -130,6 +131,9 @@ function M.target(name, settings)
   local key = key_of(found, model, settings)
   if found.key and not key then
     return nil, no_key(found, model)
+  end
+  if key then
+    log.secret(key)
   end
   return provider.target(found, {
     model = model, api = settings.api, api_key = key, headers = settings.headers,

@@ -59,6 +59,8 @@ end
 function M.wrap(value, kind)
   if M.is(value) then
     return value
+  elseif value == "not enough memory" then
+    return M.new { kind = "budget", code = "memory", message = "the memory limit of the scripts is reached (run --memory MB)" }
   end
   return M.new { kind = kind or "internal", message = tostring(value) }
 end
