@@ -1,8 +1,6 @@
 -- One configured Perilune: its settings and its database, opened when first needed. The façade has one for the scripts of a
 -- process; tests and commands make their own.
 local errors = require "perilune.std.errors"
-local resolve = require "perilune.model.resolve"
-local store = require "perilune.store"
 
 local M = {}
 
@@ -29,7 +27,7 @@ function methods:database()
   end
   if not self.db then
     self.is_opening = true
-    local db, err = store.open(self.settings.db)
+    local db, err = require("perilune.store").open(self.settings.db)
     self.is_opening = nil
     if self.opened then
       self.opened:wake()
@@ -62,6 +60,7 @@ metatable.__close = methods.close
 ---@return table model
 ---@return string name
 function methods:model(names, overrides)
+  local resolve = require "perilune.model.resolve" -- here: a script that asks no model need not load every provider
   local settings = self.settings
   if overrides then
     settings = setmetatable(overrides, { __index = settings })

@@ -14,6 +14,9 @@ local field_types = {
   ca_file = "string", verify_ssl = "boolean", env = "table",
 }
 
+-- Whose call to blame for a wrong field: nobody's, the message names the file.
+local NOBODY = 1000
+
 -- What looks like a secret is never printed from the moment it is read.
 local secret_suffixes = { "_KEY", "_TOKEN", "_SECRET", "_PASSWORD" }
 
@@ -80,7 +83,7 @@ local function read_file(path, is_named)
   if type(values) ~= "table" then
     return fail(("the configuration %s must return a table, not a %s"):format(path, type(values)))
   end
-  check.options("configuration " .. path, values, field_types)
+  check.options("configuration " .. path, values, field_types, NOBODY)
   return values
 end
 

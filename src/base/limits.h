@@ -61,8 +61,8 @@
 
 /* Scripts. */
 #define TASKS_MAX 100000
+#define TASK_INTERRUPT_MS 250                /* a cancel or a deadline reaches code that computes this long */
 #define TASK_SLICE_MS 30000                  /* a task that computes this long without waiting is stopped */
-#define TASK_HOOK_COUNT 100000               /* instructions between two looks at the clock */
 #define SCRIPT_MEMORY_BYTES_MAX (1ull << 30) /* one Lua state */
 
 /* The database. */

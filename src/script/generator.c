@@ -23,8 +23,7 @@ static int resume_k(lua_State *L, int status, lua_KContext is_wrap);
 static int resume_step(lua_State *L, lua_State *co, int nargs, lua_KContext is_wrap)
 {
     int nvalues;
-    task_look_at_clock(L); /* the count hook starts anew in every coroutine */
-    int status = lua_resume(co, L, nargs, &nvalues);
+    int status = task_resume(L, co, nargs, &nvalues);
     if (status == LUA_YIELD && task_is_wait(co, nvalues)) {
         lua_pop(co, 1);
         if (!lua_isyieldable(L))

@@ -1,6 +1,6 @@
 /*
- * task.c - the tasks of one Lua state: slots, the ready list, the one drain, and the count hook that
- * stops a task which computes for ever. It knows nothing of HTTP, files or databases; they hold waiters.
+ * task.c - the tasks of one Lua state: slots, the ready list, the one drain, and the hook that stops a
+ * task which computes for ever. It knows nothing of HTTP, files or databases; they hold waiters.
  *
  * A task's function runs under lua_pcallk *inside* its coroutine, so that `__close` handlers that run
  * because of an error may still wait.
@@ -12,6 +12,7 @@
 #include "../io/loop.h"
 #include "args.h"
 #include "host.h"
+#include "ticker.h"
 
 #include <string.h>
 
@@ -47,6 +48,7 @@ struct tasks { /* owned by the host */
     uint32_t next_wait_id;
     struct list ready;
     struct task *running;
+    struct ticker *ticker;
     int64_t slice_us;
     int64_t loop_stepped_us;
 };
@@ -191,31 +193,38 @@ void task_limits_set(struct task *t, struct task_limits limits)
     loop_timer_start(h->loop, &t->deadline_timer, left_ms, on_deadline);
 }
 
-/* The hook: looks at the clock every TASK_HOOK_COUNT instructions */
+/* The hook: a tick found a task running for long */
 
-void task_look_at_clock(lua_State *L)
+static void on_tick(lua_State *L, lua_Debug *ar)
 {
     struct tasks *ts = tasks_of(L);
     struct task *t = ts->running;
-    if (!t)
+    UNUSED(ar);
+    if (!t) {
+        ticker_done(L, false);
         return;
-    int64_t now_us = clock_mono_us(ts->host->clock);
-    if (now_us - t->resumed_us > ts->slice_us) {
-        t->is_over_budget = true;
-        lua_sethook(L, lua_gethook(L), LUA_MASKCOUNT, 1000);
     }
+    int64_t now_us = clock_mono_us(ts->host->clock);
+    if (now_us - t->resumed_us > ts->slice_us)
+        t->is_over_budget = true;
+    ticker_done(L, t->is_over_budget);
     /* Signals and sockets are served although the script does not wait; this runs no Lua. */
     if (now_us - ts->loop_stepped_us > LOOP_STARVED_US) {
         loop_step(ts->host->loop, LOOP_NOWAIT);
         ts->loop_stepped_us = clock_mono_us(ts->host->clock);
     }
-    raise_if_over(L, t);
+    /* Between two waits code may count on not being interrupted: only one that computes for long is. */
+    if (now_us - t->resumed_us > TASK_INTERRUPT_MS * 1000)
+        raise_if_over(L, t);
 }
 
-static void on_count(lua_State *L, lua_Debug *ar)
+int task_resume(lua_State *from, lua_State *co, int nargs, int *nvalues)
 {
-    UNUSED(ar);
-    task_look_at_clock(L);
+    struct ticker *ticker = tasks_of(co)->ticker;
+    lua_State *before = ticker_enter(ticker, co);
+    int status = lua_resume(co, from, nargs, nvalues);
+    ticker_enter(ticker, before);
+    return status;
 }
 
 /* Starting */
@@ -303,7 +312,6 @@ struct task *task_spawn(lua_State *L, int nargs)
     list_init(&t->watches);
     list_init(&t->node);
     list_append(&ts->ready, &t->node);
-    lua_sethook(co, on_count, LUA_MASKCOUNT, TASK_HOOK_COUNT);
     return t;
 }
 
@@ -399,7 +407,7 @@ static void run(struct tasks *ts, struct task *t)
     t->status = TASK_RUNNING;
     t->resumed_us = ts->loop_stepped_us = clock_mono_us(ts->host->clock);
     ts->running = t;
-    int status = lua_resume(t->co, ts->host->L, nargs, &nvalues);
+    int status = task_resume(ts->host->L, t->co, nargs, &nvalues);
     ts->running = NULL;
     if (status == LUA_OK) {
         end(t, nvalues);
@@ -511,6 +519,7 @@ struct tasks *tasks_new(struct host *h)
 {
     struct tasks *ts = mem_zero(1, sizeof *ts);
     ts->host = h;
+    ts->ticker = ticker_new(on_tick);
     ts->slice_us = TASK_SLICE_MS * 1000LL;
     list_init(&ts->ready);
     return ts;
@@ -519,6 +528,7 @@ struct tasks *tasks_new(struct host *h)
 void tasks_free(struct tasks *ts)
 {
     ASSERT(ts->live == 0);
+    ticker_free(ts->ticker);
     mem_free(ts->slots);
     mem_free(ts->free_slots);
     mem_free(ts);

@@ -47,8 +47,8 @@ int task_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 void task_woken(lua_State *L);
 /* For generator.c: are these values on top of a coroutine that yielded a wait? */
 bool task_is_wait(lua_State *L, int nvalues);
-/* [-0, +0, e] Raises if the running task is over its budget, cancelled or late; now and then lets the loop do its work. */
-void task_look_at_clock(lua_State *L);
+/* lua_resume, watched by the ticker. Only the drain and generator.c call it. */
+int task_resume(lua_State *from, lua_State *co, int nargs, int *nvalues);
 /* Queues the waiting task as ready; O(1); clears *w; harmless when stale or empty. */
 void task_wake(struct waiter *w);
 

@@ -1,4 +1,5 @@
 -- perilune ask: one answer on standard output.
+local json = require "perilune.json"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 local perilune = require "perilune"
@@ -38,7 +39,7 @@ end
 local function plain(answer)
   return {
     id = answer.id, content = answer.content, reasoning = answer.reasoning, refusal = answer.refusal, model = answer.model,
-    provider = answer.provider, finish_reason = answer.finish_reason, tool_calls = answer.tool_calls, usage = answer.usage,
+    provider = answer.provider, finish_reason = answer.finish_reason, tool_calls = json.array(answer.tool_calls), usage = answer.usage,
     request_id = answer.request_id, stats = answer.stats,
   }
 end

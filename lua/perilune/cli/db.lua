@@ -1,4 +1,5 @@
 -- perilune db: the database as a file.
+local json = require "perilune.json"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 
@@ -19,7 +20,7 @@ function actions.check(values, _, db)
   if not problems then
     error(err, 0)
   elseif values.json then
-    output.json { ok = #problems == 0, problems = problems }
+    output.json { ok = #problems == 0, problems = json.array(problems) }
   elseif #problems == 0 then
     output.write("ok\n")
   else
@@ -64,7 +65,7 @@ end
 function M.run(values, words, app)
   local action = actions[words[1]]
   if not action then
-    options.fail("db: %s; it is check, backup or info", words[1] and ("unknown action '%s'"):format(words[1]) or "do what?")
+    options.fail(words[1] and "db: unknown action '%s'; it is check, backup or info" or "db: do what? check, backup or info", words[1])
   end
   return action(values, words[2], app:database())
 end

@@ -134,9 +134,12 @@ function M.main(arg, version)
   if global.version then
     output.write(version_text(version))
     return 0
-  elseif not words[1] or words[1] == "help" then
+  elseif words[1] == "help" or global.help and not words[1] then
     output.write(global_help())
-    return (global.help or words[1]) and 0 or 2
+    return 0
+  elseif not words[1] then
+    proc.write(2, global_help())
+    return 2
   end
   local name = table.remove(words, 1)
   local command = find_command(name)
@@ -163,6 +166,32 @@ function M.describe(err)
 end
 
 
+-- Whose error it is, when a provider is to blame.
+local function origin(err)
+  if not err.provider then
+    return ""
+  end
+  local parts = { err.model and err.provider .. "/" .. err.model or err.provider }
+  parts[#parts + 1] = err.status and "HTTP " .. err.status
+  parts[#parts + 1] = err.request_id and "request " .. err.request_id
+  return (" [%s]"):format(table.concat(parts, ", "))
+end
+
+
+local function exit_code(err)
+  if err.code == "usage" then
+    return 2
+  elseif err.kind == "all_failed" and err.cause and err.cause.kind then
+    return exit_codes[err.cause.kind] or 6
+  elseif err.kind == "not_found" and not err.provider then -- a thread, a run
+    return 1
+  elseif err.kind == "timeout" and err.code == "deadline" then -- the script's own limit
+    return 1
+  end
+  return exit_codes[err.kind] or 1
+end
+
+
 ---Prints an error; returns the exit code for it.
 ---@param described { error: perilune.Error, traceback: string? }
 ---@return integer
@@ -170,19 +199,12 @@ function M.report(described)
   local err = described.error
   local log = require "perilune.sys.log"
   local label = err.kind == "internal" and "" or (err.code == "usage" or err.code == "misuse") and "" or err.kind .. ": "
-  local lines = { "perilune: " .. (err.where and err.where .. ": " or "") .. label .. err.message }
+  local lines = { "perilune: " .. (err.where and err.where .. ": " or "") .. label .. err.message .. origin(err) }
   if described.traceback and err.code ~= "usage" then
     lines[2] = described.traceback
   end
   proc.write(2, log.redact(table.concat(lines, "\n")) .. "\n")
-  if err.code == "usage" then
-    return 2
-  elseif err.kind == "all_failed" and err.cause and err.cause.kind then
-    return exit_codes[err.cause.kind] or 6
-  elseif err.kind == "not_found" and not err.provider then -- a thread, a run
-    return 1
-  end
-  return exit_codes[err.kind] or 1
+  return exit_code(err)
 end
 
 

@@ -1,5 +1,6 @@
 -- perilune threads: the conversations in the database.
 local clock = require "perilune.sys.clock"
+local json = require "perilune.json"
 local messages = require "perilune.store.messages"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
@@ -73,7 +74,7 @@ local actions = {}
 function actions.list(values, _, db)
   local list = must(threads.list(db, { limit = math.tointeger(values.limit or 50) }))
   if values.json then
-    return output.json(list)
+    return output.json(json.array(list))
   end
   output.table(list, {
     { "KEY", function(row) return row.key or row.id end },
@@ -87,7 +88,7 @@ function actions.show(values, key, db)
   local thread = find(db, key)
   local list = all_messages(db, thread, math.tointeger(values.limit or math.maxinteger))
   if values.json then
-    return output.json { id = thread.id, key = thread.key, messages = list }
+    return output.json { id = thread.id, key = thread.key, messages = json.array(list) }
   end
   for _, stored in ipairs(list) do
     local marks = (stored.status == "partial" and " (partial)" or "") .. (stored.message.is_error and " (error)" or "")

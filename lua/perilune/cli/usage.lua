@@ -1,5 +1,6 @@
 -- perilune usage: tokens and cost, from the rows of every attempt.
 local clock = require "perilune.sys.clock"
+local json = require "perilune.json"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 local usage = require "perilune.store.usage"
@@ -30,7 +31,7 @@ function M.run(values, _, app)
   if not rows then
     error(err, 0)
   elseif values.json then
-    output.json(rows)
+    output.json(json.array(rows))
     return 0
   end
   local shown = table.move(columns[by], 1, #columns[by], 1, {})

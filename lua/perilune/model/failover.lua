@@ -97,7 +97,7 @@ end
 -- Holds events back until one commits; returns the first event to hand out.
 function run:before_commit()
   while true do
-    local event = self.inner:next()
+    local event = self.inner:pull()
     if not event then
       return self:give_up(errors.new { kind = "internal", message = "the stream ended without a last event" })
     elseif event.type == "error" then
@@ -124,7 +124,7 @@ function run:next()
     self.given = self.given + 1
     return self.held[self.given]
   end
-  return self.inner:next()
+  return self.inner:pull()
 end
 
 

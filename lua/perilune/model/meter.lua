@@ -60,7 +60,7 @@ function methods:stream(request)
   local row = { provider = target.name, model = target.model, outcome = "cancelled", started_at = clock.wall() }
   local inner = self.model:stream(request)
   local metered = stream.new(function()
-    local event = inner:next()
+    local event = inner:pull()
     if event then
       note(row, target, event, started)
     end

@@ -8,6 +8,7 @@ local meter = require "perilune.model.meter"
 local offline = require "perilune.model.provider.offline"
 local provider = require "perilune.model.provider"
 local text = require "perilune.std.text"
+local thinking = require "perilune.model.thinking"
 
 local M = {}
 
@@ -170,7 +171,7 @@ function M.model(names, settings)
   for position, name in ipairs(names) do
     local target, err = M.target(name, settings)
     if target then
-      local model = meter.new(call.new(target, settings), target)
+      local model = meter.new(thinking.new(call.new(target, settings)), target)
       candidates[#candidates + 1] = { model = model, target = target }
     elseif position == 1 and not names[2] or err.kind ~= "authentication" then
       return nil, err

@@ -35,20 +35,26 @@ function M.from_list(events)
 end
 
 
----The next event, or nil after `stop` or `error`.
+---The next event, for a stage that passes it on: it is not collected here, `so_far` does not know it.
 ---@return table?
-function methods:next()
+function methods:pull()
   if self.has_ended then
     return nil
   end
   local event = self.next_event()
-  if not event then
+  if not event or is_terminal[event.type] then
     self.has_ended = true
-    return nil
   end
-  self.collector:add(event)
-  if is_terminal[event.type] then
-    self.has_ended = true
+  return event
+end
+
+
+---The next event, or nil after `stop` or `error`.
+---@return table?
+function methods:next()
+  local event = self:pull()
+  if event then
+    self.collector:add(event)
   end
   return event
 end

@@ -184,7 +184,7 @@ function methods:stream(request)
   local apart = stream.new(function()
     position = position + 1
     while not ready[position] do
-      local event = inner:next()
+      local event = inner:pull()
       if not event then
         return nil
       end

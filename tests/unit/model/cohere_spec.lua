@@ -97,6 +97,21 @@ describe("the decoder of Cohere's chat", function()
     assert.are.equal(3, #answer.provider_items.items)
   end)
 
+  it("tells calls without ids apart", function()
+    local call = '{"type":"function","function":{"name":"f","arguments":"{}"}}'
+    local answer = response.collect(feed(
+      '{"id":"m","message":{"tool_calls":[' .. call .. "," .. call .. ']},"finish_reason":"TOOL_CALL"}'))
+    assert.are.equal(2, #answer.tool_calls)
+    assert.are_not.equal(answer.tool_calls[1].id, answer.tool_calls[2].id)
+  end)
+
+  it("keeps no thinking for the way back when nothing was called", function()
+    local answer = response.collect(feed(
+      '{"id":"m","message":{"content":[{"type":"thinking","thinking":"t"},{"type":"text","text":"a"}]},"finish_reason":"COMPLETE"}'))
+    assert.are.equal("t", answer.reasoning)
+    assert.is_nil(answer.provider_items)
+  end)
+
   it("turns the words for failure into errors and keeps the rest as reasons", function()
     local failed = feed(START, TEXT, '{"type":"message-end","delta":{"finish_reason":"ERROR","error":"it broke"}}')
     assert.are.equal("start text error", types(failed))

@@ -66,6 +66,15 @@ describe("the decoder of Ollama's own format", function()
     assert.are_not.equal(first.tool_calls[1].id, later.tool_calls[1].id)
   end)
 
+  it("makes other ids for the same call in another answer", function()
+    local function id_at(time)
+      local line = '{"model":"m","created_at":"%s","message":{"tool_calls":[{"function":{"name":"f"}}]},"done":true}'
+      return response.collect(frames.feed(ollama.decoder(), { { data = line:format(time) } })).tool_calls[1].id
+    end
+    assert.are.equal(id_at "1", id_at "1")
+    assert.are_not.equal(id_at "1", id_at "2")
+  end)
+
   it("reads a whole answer, whose prompt may go uncounted", function()
     local answer = response.collect(events_of "whole.json")
     assert.are.equal("A greeting.", answer.reasoning)

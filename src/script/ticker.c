@@ -1,0 +1,85 @@
+/*
+ * ticker.c - a POSIX timer with SIGEV_THREAD_ID. It stays armed while there is work, so that a busy process makes
+ * no system call for it; the first tick that finds nothing running disarms it.
+ */
+#include "ticker.h"
+
+#include "../base/mem.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TICK_NS 10000000 /* 10 ms */
+#define STICKY_COUNT 1000
+
+#ifndef sigev_notify_thread_id /* glibc before 2.38 has no name for it */
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+struct ticker { /* owned by the tasks */
+    timer_t timer;
+    lua_Hook hook;
+    lua_State *volatile running;
+    volatile sig_atomic_t is_armed;
+};
+
+static void arm(struct ticker *t, long ns)
+{
+    struct itimerspec spec = {.it_interval.tv_nsec = ns, .it_value.tv_nsec = ns};
+    t->is_armed = ns != 0;
+    timer_settime(t->timer, 0, &spec, NULL);
+}
+
+static void on_tick(int signum, siginfo_t *info, void *context)
+{
+    UNUSED(signum);
+    UNUSED(context);
+    struct ticker *t = info->si_value.sival_ptr;
+    if (info->si_code != SI_TIMER || !t)
+        return;
+    lua_State *co = t->running;
+    if (co)
+        lua_sethook(co, t->hook, LUA_MASKCOUNT, 1);
+    else
+        arm(t, 0);
+}
+
+struct ticker *ticker_new(lua_Hook hook)
+{
+    struct ticker *t = mem_zero(1, sizeof *t);
+    struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigevent event = {
+        .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1, .sigev_value.sival_ptr = t, .sigev_notify_thread_id = gettid()};
+    t->hook = hook;
+    sigemptyset(&action.sa_mask);
+    int rc = sigaction(SIGRTMIN + 1, &action, NULL);
+    ASSERT(rc == 0);
+    rc = timer_create(CLOCK_MONOTONIC, &event, &t->timer);
+    ASSERT(rc == 0);
+    return t;
+}
+
+void ticker_free(struct ticker *t)
+{
+    timer_delete(t->timer);
+    signal(SIGRTMIN + 1, SIG_IGN); /* one that is still on its way must not find freed memory */
+    mem_free(t);
+}
+
+lua_State *ticker_enter(struct ticker *t, lua_State *co)
+{
+    lua_State *before = t->running;
+    t->running = co;
+    if (co && !t->is_armed)
+        arm(t, TICK_NS);
+    return before;
+}
+
+void ticker_done(lua_State *L, bool is_sticky)
+{
+    if (is_sticky)
+        lua_sethook(L, lua_gethook(L), LUA_MASKCOUNT, STICKY_COUNT);
+    else
+        lua_sethook(L, NULL, 0, 0);
+}

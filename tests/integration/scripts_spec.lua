@@ -1,0 +1,74 @@
+-- Every example in scripts/ under the real program, with the offline model and a database of its own.
+local frames = require "tests.support.frames"
+local fs = require "perilune.sys.fs"
+local json = require "perilune.json"
+local programs = require "tests.support.program"
+
+local LINES_MAX = 40
+
+local OFFLINE = "I am the offline model: no network, no key, no knowledge. "
+
+
+local function greeting(text, count)
+  return ('%sYou said "%s". This is message %d of our conversation.\n'):format(OFFLINE, text, count)
+end
+
+
+local forecast = [[
+you: What's the weather in Paris?
+offline: get_weather answered: {"sky":"cloudy","temperature":18}. (I am the offline model; I only repeat what the tools say.)
+you: What did I ask you before?
+offline: Earlier in this conversation you said: 1. "What's the weather in Paris?"]]
+
+-- What each script prints, run after run on the same database.
+local outputs = {
+  ["cancel.lua"] = { "I am the offline model: \n-- stopped --\n" .. greeting("Go on.", 2) },
+  ["hello.lua"] = { greeting("Hello, who are you?", 1) .. "(offline/demo, 28 tokens)\n" },
+  ["parallel.lua"] = {
+    "1. What is a crater?\n   " .. greeting("What is a crater?", 1) .. "2. What is an eclipse?\n   "
+      .. greeting("What is an eclipse?", 1) .. "3. What is a tide?\n   " .. greeting("What is a tide?", 1),
+  },
+  ["stream.lua"] = { greeting("Tell me a short story about the moon.", 1) .. "(36 tokens)\n" },
+  ["thread.lua"] = {
+    "  1 user      The moon is 384,400 km away.\n  2 assistant " .. greeting("The moon is 384,400 km away.", 1),
+    "  1 user      The moon is 384,400 km away.\n  2 assistant " .. greeting("The moon is 384,400 km away.", 1)
+      .. "  3 user      The moon is 384,400 km away.\n  4 assistant " .. greeting("The moon is 384,400 km away.", 2),
+  },
+  ["tools.lua"] = { -- the second run remembers the first
+    forecast .. "\n", forecast .. ' 2. "What did I ask you before?" 3. "What\'s the weather in Paris?"\n',
+  },
+}
+
+
+describe("the script", function()
+  for _, name in ipairs(assert(fs.list("scripts"))) do
+    it(name .. " prints what it should, and exits with 0", function()
+      local expected = assert(outputs[name], "this spec does not know what it prints")
+      local program <close> = programs.new()
+      for run, output in ipairs(expected) do
+        local result = program:run { "run", programs.path("scripts/" .. name) }
+        assert.are.same({ 0, "", output }, { result.status, result.stderr, result.stdout }, "run " .. run)
+      end
+    end)
+
+    it(name .. (" has at most %d lines"):format(LINES_MAX), function()
+      local text = assert(frames.read("scripts/" .. name))
+      assert.is_true(select(2, text:gsub("\n", "")) <= LINES_MAX)
+      assert.is_truthy(text:find("^%-%- %u"), "it begins by saying what it shows")
+    end)
+  end
+
+  it("cancel.lua leaves a thread in which the first answer is partial", function()
+    local program <close> = programs.new()
+    program:run { "run", programs.path("scripts/cancel.lua") }
+    local shown = assert(json.decode(program:run { "threads", "show", "a-story-that-was-stopped", "--json" }.stdout))
+    local statuses = {}
+    for position, stored in ipairs(shown.messages) do
+      statuses[position] = stored.status
+    end
+    assert.are.same({ "complete", "partial", "complete", "complete" }, statuses)
+    local kept = shown.messages[2].message.content -- what had arrived: at least what the script printed, but not all
+    assert.are.equal("I am the offline model: ", kept:sub(1, 24))
+    assert.is_nil(kept:find("message 1", 1, true))
+  end)
+end)
