@@ -6,6 +6,7 @@ local task = require "perilune.sys.task"
 local M = {}
 
 local SETTLE_SECONDS = 2
+local TEST_SECONDS = 180 -- a test that takes longer hangs: the whole run is stopped and fails
 
 local counts = { success = 0, failure = 0, error = 0, pending = 0 }
 
@@ -29,7 +30,17 @@ end
 ---@param busted table
 ---@param counts_path string? where `N passed, N failed, N skipped` goes at the end
 function M.install(busted, counts_path)
+  local main, watchdog = task.current(), nil
+  busted.subscribe({ "test", "start" }, function(element)
+    watchdog = task.spawn(function()
+      task.sleep(TEST_SECONDS)
+      io.stderr:write(("\n'%s' took more than %d seconds: stopped\n"):format(element.name, TEST_SECONDS))
+      main:cancel("timeout")
+    end)
+    return nil, true
+  end)
   busted.subscribe({ "test", "end" }, function(element, _, status)
+    watchdog:cancel()
     local left = leftovers()
     if left then
       io.stderr:write(("\nleft over after '%s': %s\n"):format(element.name, left))

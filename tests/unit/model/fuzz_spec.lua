@@ -14,6 +14,13 @@ local corpora = {
     "openai/text.sse", "openai/tools.sse", "openai/whole.json", "openai/error.json", "compatible/thinking_parts.sse",
     "compatible/fragments.sse", "compatible/reasoning_details.sse", "compatible/error_after_text.sse", "compatible/wrapper.sse",
   } },
+  { format = "openai_responses", files = {
+    "responses/reasoning.sse", "responses/tools.sse", "responses/failed.sse", "responses/whole.json", "responses/error.json",
+  } },
+  { format = "gemini", files = {
+    "gemini/thinking_tool.sse", "gemini/partial_arguments.sse", "gemini/bare_error.sse", "gemini/array.json",
+    "gemini/blocked.json", "gemini/quota.json",
+  } },
   { format = "anthropic", files = {
     "anthropic/thinking_tool.sse", "anthropic/restart.sse", "anthropic/overloaded.sse", "anthropic/server_tool.json",
     "anthropic/error.json",
