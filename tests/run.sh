@@ -18,7 +18,7 @@ for suite in $suites; do
     done
   else
     echo "== tests/$suite"
-    "$B/perilune" test --counts "$out/counts.$suite" "tests/$suite" $([ "$suite" = integration ] && echo tests/regress) || status=1
+    timeout 1200 "$B/perilune" test --counts "$out/counts.$suite" "tests/$suite" $([ "$suite" = integration ] && echo tests/regress) || status=1
     # A suite that ended without saying how it went has failed.
     cat "$out/counts.$suite" >>"$out/counts" 2>/dev/null || { echo "tests/$suite ended without a result"; echo "0 passed, 1 failed" >>"$out/counts"; status=1; }
   fi

@@ -54,6 +54,25 @@ end
 metatable.__close = methods.close
 
 
+local function load_providers(folders)
+  local found = require("perilune.model.discovery").load(folders)
+  for _, broken in ipairs(found.broken) do
+    require("perilune.sys.log").write("warn", "provider", ("%s is skipped: %s"):format(broken.file, broken.error))
+  end
+  return found
+end
+
+
+---The providers of the user's files: known from here on. The folders are read by the first call, in a task of its own, so
+---that whoever asks meanwhile waits for the same reading.
+---@return perilune.Discovery
+function methods:discover()
+  local folders = self.settings.provider_folders or {}
+  self.discovery = self.discovery or require("perilune.sys.task").spawn(load_providers, folders)
+  return self.discovery:wait()
+end
+
+
 ---One model over these names; the configured default when there are none. Raises when the first cannot be called.
 ---@param names string[]
 ---@param overrides? table settings of this model alone
@@ -61,6 +80,7 @@ metatable.__close = methods.close
 ---@return string name
 function methods:model(names, overrides)
   local resolve = require "perilune.model.resolve" -- here: a script that asks no model need not load every provider
+  self:discover()
   local settings = self.settings
   if overrides then
     settings = setmetatable(overrides, { __index = settings })

@@ -131,6 +131,7 @@ function M.load(options)
     log_level = options.log_level or env("PERILUNE_LOG_LEVEL") or values.log_level,
     log_format = options.log_format or values.log_format,
     https_proxy = env("HTTPS_PROXY") or env("https_proxy"), -- for https:// addresses; `proxy` is for all
+    provider_folders = { "providers", home(env, "XDG_CONFIG_HOME", ".config") .. "/perilune/providers" },
   })
   values.env = env
   return values

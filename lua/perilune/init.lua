@@ -59,6 +59,21 @@ function M.client(options)
 end
 
 
+---The providers that are known, those of the user's files among them; all, of one kind, or those that need no key.
+---@param filter? { kind: "chat"|"image"|"embedding"|nil, free: boolean? }
+---@return perilune.KnownProvider[]
+function M.providers(filter)
+  local check = require "perilune.std.check"
+  filter = check.options("perilune.providers", filter, { kind = "string", free = "boolean" })
+  if filter.kind then
+    check.choice("perilune.providers: kind", filter.kind, { "chat", "image", "embedding" })
+  end
+  local current = the_app()
+  current:discover()
+  return require("perilune.model.known").providers(current.settings, filter)
+end
+
+
 ---Makes one HTTP request and waits for the whole answer: `response` or `nil, err`.
 ---@param url string
 ---@param options? table
@@ -166,7 +181,7 @@ end
 
 
 -- perilune.json, perilune.log, perilune.threads ...: loaded on first use.
-local parts = { json = "perilune.json", log = "perilune.log", provider = "perilune.model.provider" }
+local parts = { json = "perilune.json", log = "perilune.log", provider = "perilune.provider" }
 
 return setmetatable(M, {
   __index = function(self, name)

@@ -31,9 +31,11 @@ local boundaries = list [[
   lua/perilune/agent/thread.lua
   lua/perilune/boot.lua
   lua/perilune/init.lua
-]] -- a tool call, a request handler, the task of a stream, the main task, and perilune.try
+  lua/perilune/model/discovery.lua
+  lua/perilune/testing/conformance.lua
+]] -- a tool call, a request handler, the task of a stream, the main task, perilune.try, a provider file, a case of the kit
 
-local loaders = list "lua/perilune/config.lua lua/perilune/cli/run.lua"
+local loaders = list "lua/perilune/config.lua lua/perilune/cli/run.lua lua/perilune/model/discovery.lua"
 
 -- Lua: a pattern that follows a word border, the name to print, and the files that may.
 local lua_calls = {

@@ -41,6 +41,7 @@ local layer_of_prefix = {
   ["perilune.agent"] = "agent",
   ["perilune.client"] = "agent",
   ["perilune.app"] = "agent",
+  ["perilune.provider"] = "agent",
   ["perilune.testing"] = "testing",
   ["perilune.serve"] = "serve",
   ["perilune"] = "facade",

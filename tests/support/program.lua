@@ -2,13 +2,16 @@
 -- and nothing of this environment.
 local fs = require "perilune.sys.fs"
 local proc = require "perilune.sys.proc"
+local task = require "perilune.sys.task"
 
 local M = {}
 
 local methods = {}
 local metatable = { __name = "tests.program", __index = methods }
 
+-- How long a test waits for what must happen before it fails.
 local RUN_SECONDS = 60
+local WAIT_SECONDS = 20
 
 local binary
 
@@ -99,17 +102,30 @@ end
 metatable.__close = methods.close
 
 
+local function read_until(child, pattern, output)
+  local said = ""
+  while not said:find(pattern) do
+    said = said .. assert(child:read(output), "the program ended after: " .. said)
+  end
+  return said
+end
+
+
 ---Reads what a child writes until the pattern is there; returns all of it.
 ---@param child perilune.ProcChild
 ---@param pattern string
 ---@param output? "stdout"|"stderr"
 ---@return string
 function M.read_until(child, pattern, output)
-  local said = ""
-  while not said:find(pattern) do
-    said = said .. assert(child:read(output), "the program ended after: " .. said)
-  end
-  return said
+  return task.deadline(WAIT_SECONDS, read_until, child, pattern, output)
+end
+
+
+---Waits until a child has ended.
+---@param child perilune.ProcChild
+---@return { status: integer?, signal: string? }
+function M.ending_of(child)
+  return assert(task.deadline(WAIT_SECONDS, child.wait, child))
 end
 
 

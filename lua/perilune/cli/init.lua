@@ -157,12 +157,16 @@ function M.main(arg, version)
 end
 
 
----What is known about an error where it was raised: the message handler of the main task.
+---The message handler of the main task: makes an error object of what was raised, with the way there when it was none. What is
+---closed on the way out sees this object.
 ---@param err any
----@return { error: perilune.Error, traceback: string? }
+---@return perilune.Error
 function M.describe(err)
-  local traceback = not errors.is(err) and debug.traceback(nil, 3) or nil
-  return { error = errors.wrap(err), traceback = traceback or errors.is(err, "internal") and err.traceback or nil }
+  if not errors.is(err) then
+    err = errors.wrap(err)
+    err.traceback = debug.traceback(nil, 3)
+  end
+  return err
 end
 
 
@@ -193,15 +197,14 @@ end
 
 
 ---Prints an error; returns the exit code for it.
----@param described { error: perilune.Error, traceback: string? }
+---@param err perilune.Error
 ---@return integer
-function M.report(described)
-  local err = described.error
+function M.report(err)
   local log = require "perilune.sys.log"
   local label = err.kind == "internal" and "" or (err.code == "usage" or err.code == "misuse") and "" or err.kind .. ": "
   local lines = { "perilune: " .. (err.where and err.where .. ": " or "") .. label .. err.message .. origin(err) }
-  if described.traceback and err.code ~= "usage" then
-    lines[2] = described.traceback
+  if err.kind == "internal" then
+    lines[2] = err.traceback
   end
   proc.write(2, log.redact(table.concat(lines, "\n")) .. "\n")
   return exit_code(err)

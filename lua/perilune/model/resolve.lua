@@ -13,7 +13,9 @@ local thinking = require "perilune.model.thinking"
 local M = {}
 
 -- The built-in model needs no wire, so it is no provider of the registry.
-local offline_provider = { name = "offline", answer = offline.answer, models = { "demo" }, quirks = {} }
+local offline_provider = {
+  name = "offline", answer = offline.answer, models = { "demo" }, quirks = {}, base_url = "built in", source = "built in",
+}
 
 
 ---@class perilune.Settings what a process is configured with
@@ -30,6 +32,7 @@ local offline_provider = { name = "offline", answer = offline.answer, models = {
 ---@field ca_file? string
 ---@field verify_ssl? boolean
 ---@field headers? table<string, string>
+---@field provider_folders? string[] where the user's own providers are
 
 local function get_provider(name)
   return name:lower() == "offline" and offline_provider or provider.get(name)
@@ -107,6 +110,24 @@ local function no_key(found, model)
 end
 
 
+---Every provider that can be asked, the built-in offline model among them.
+---@return perilune.Provider[]
+function M.providers()
+  local list = provider.list()
+  list[#list + 1] = offline_provider
+  return list
+end
+
+
+---Where a provider is asked: the address in the environment (`<NAME>_BASE_URL`), else its own.
+---@param found perilune.Provider
+---@param settings perilune.Settings
+---@return string?
+function M.base_url(found, settings)
+  return settings.env(env_name(found.name, "_BASE_URL")) or found.base_url
+end
+
+
 ---The target that a name stands for.
 ---@param name string
 ---@param settings perilune.Settings
@@ -127,7 +148,7 @@ function M.target(name, settings)
     end
   end
   if found == offline_provider then
-    return { provider = found, name = "offline", model = model, base_url = "built in", quirks = {} }
+    return { provider = found, name = "offline", model = model, base_url = found.base_url, quirks = {} }
   end
   local key = key_of(found, model, settings)
   if found.key and not key then
@@ -138,7 +159,7 @@ function M.target(name, settings)
   end
   return provider.target(found, {
     model = model, api = settings.api, api_key = key, headers = settings.headers,
-    base_url = settings.base_url or settings.env(env_name(found.name, "_BASE_URL")),
+    base_url = settings.base_url or M.base_url(found, settings),
   })
 end
 

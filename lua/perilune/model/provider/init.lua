@@ -9,6 +9,7 @@ local gemini = require "perilune.model.provider.gemini"
 local ollama = require "perilune.model.provider.ollama"
 local shape = require "perilune.model.shape"
 local tables = require "perilune.std.tables"
+local text = require "perilune.std.text"
 
 local M = {}
 
@@ -131,19 +132,87 @@ function M.compatible(spec)
 end
 
 
----Makes a provider known. A name can be taken once.
----@param spec table a provider
+-- The wire formats of a vendor without what they took from the first one.
+local function own_apis(base)
+  local apis = {}
+  for api, other in pairs(base.apis) do
+    local spec = {}
+    for field in pairs(fields) do
+      spec[field] = other[field]
+    end
+    for _, field in ipairs(inherited) do
+      if spec[field] == base[field] then
+        spec[field] = nil
+      end
+    end
+    apis[api] = spec
+  end
+  return apis
+end
+
+
+---A provider like a known one, with other fields: `quirks` are added to those it has, every other field replaces. A name
+---must be given. A key belongs to an address: with a new `base_url` the old key is not sent, unless `key` says so.
+---@param name string the known provider
+---@param changes table fields of a provider
 ---@return perilune.Provider?
 ---@return perilune.Error?
-function M.register(spec)
+function M.extend(name, changes)
+  local base = type(name) == "string" and by_name[name:lower()]
+  if not base then
+    local nearest = type(name) == "string" and text.suggest(name, tables.sorted_keys(by_name))
+    return shape.refuse("provider.extend", "there is no provider '%s'%s", tostring(name),
+      nearest and (", did you mean '" .. nearest .. "'?") or "")
+  elseif type(changes) ~= "table" then
+    return shape.refuse("provider.extend", "the changes must be a table, not a %s", type(changes))
+  end
+  local spec = {}
+  for field in pairs(fields) do
+    spec[field] = base[field]
+  end
+  spec.apis, spec.name = own_apis(base), nil
+  if changes.base_url then
+    spec.key = nil
+  end
+  for field, value in pairs(changes) do
+    spec[field] = value
+  end
+  if type(changes.quirks) == "table" then
+    spec.quirks = {}
+    for _, from in ipairs { base.quirks, changes.quirks } do
+      for quirk, value in pairs(from) do
+        spec.quirks[quirk] = value
+      end
+    end
+  end
+  return M.new(spec)
+end
+
+
+---Makes a provider known. A name can be taken once; only the same file, read again, replaces what it gave before.
+---@param spec table a provider
+---@param source? string where it comes from: "built in" or a file
+---@return perilune.Provider?
+---@return perilune.Error?
+function M.register(spec, source)
   local provider, err = M.new(spec)
   if not provider then
     return nil, err
   end
-  if by_name[provider.name] or reserved[provider.name] then
-    return shape.refuse("provider " .. provider.name, "this name is taken")
+  local known = by_name[provider.name]
+  if reserved[provider.name] then
+    return shape.refuse("provider " .. provider.name, "this name is taken (built in)")
+  elseif known and not (source and known.source == source) then
+    return shape.refuse("provider " .. provider.name, "this name is taken (%s)", known.source)
   end
+  provider.source = source or "a script"
   by_name[provider.name] = provider
+  for position, other in ipairs(order) do
+    if other == known then
+      order[position] = provider
+      return provider
+    end
+  end
   order[#order + 1] = provider
   return provider
 end
@@ -210,7 +279,8 @@ end
 local builtin = {
   compatible.new {
     name = "openai", base_url = "https://api.openai.com/v1", key = "OPENAI_API_KEY",
-    quirks = { system_role = "developer" }, responses = { system_role = "developer" },
+    quirks = { system_role = "developer", openai_models = true },
+    responses = { system_role = "developer", openai_models = true },
     models = {
       "gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-5", "gpt-5-mini", "gpt-5-nano",
       "gpt-5.4", "gpt-5.4-mini", "o4-mini", "o3",
@@ -263,7 +333,7 @@ for _, spec in ipairs(compatible.vendors) do
 end
 
 for _, spec in ipairs(builtin) do
-  assert(M.register(spec))
+  assert(M.register(spec, "built in"))
 end
 
 
@@ -279,6 +349,7 @@ end
 ---@field known_quirks? table<string, string> the flags there are; others are refused
 ---@field default_api? string what people call this wire format: "chat", "messages", "native"
 ---@field apis table<string, perilune.Provider> the vendor's other wire formats, by name
+---@field source? string where a registered one comes from: "built in", a file, "a script"
 
 ---@class perilune.Decoder
 ---@field feed fun(self: perilune.Decoder, data: string, event_name: string?): table[]
