@@ -1,9 +1,7 @@
 -- The main task: what main.c runs. Prepares the state for scripts, hands over to the command line, and turns what comes
 -- back into an exit code.
+local errors = require "perilune.std.errors"
 local strict = require "perilune.std.strict"
-
-local exit_metatable = { __name = "perilune.exit" }
-
 
 -- os.exit in a script ends the main task; the host then closes what is open. (The C function would skip all of that.)
 local function exit(code)
@@ -12,7 +10,7 @@ local function exit(code)
   elseif code == false then
     code = 1
   end
-  error(setmetatable({ code = code }, exit_metatable), 0)
+  error(errors.new { kind = "cancelled", code = "exit", message = "the script called os.exit", exit_code = code }, 0)
 end
 
 
@@ -26,17 +24,10 @@ return function(arg, version)
     strict.install(_G)
   end
   local cli = require "perilune.cli"
-  local ok, result = xpcall(cli.main, function(err)
-    if getmetatable(err) == exit_metatable then
-      return err
-    end
-    return cli.describe(err)
-  end, arg, version)
+  local ok, result = xpcall(cli.main, cli.describe, arg, version)
   if ok then
     return result
-  elseif getmetatable(result) == exit_metatable then
-    return result.code
   end
-  -- Out of memory, Lua calls no message handler.
-  return cli.report(type(result) == "table" and result or cli.describe(result))
+  result = errors.wrap(result) -- out of memory, Lua calls no message handler
+  return result.code == "exit" and result.exit_code or cli.report(result)
 end

@@ -1,5 +1,6 @@
 -- Clients: questions without a thread. A client holds settings; every answer is a stream, a whole one is a stream that was
--- collected.
+-- collected. What is no conversation (images, embeddings, lists of models) is one exchange each.
+local attachments = require "perilune.model.attachments"
 local check = require "perilune.std.check"
 local clock = require "perilune.sys.clock"
 local requests = require "perilune.model.request"
@@ -13,6 +14,7 @@ local metatable = { __name = "perilune.Client", __index = methods }
 local option_types = {
   provider = "string", model = "string", fallbacks = "table", api_key = "string", api_keys = "table", base_url = "string",
   api = "string", timeout = "number", timeouts = "table", proxy = "string", ca_file = "string", verify_ssl = "boolean", headers = "table",
+  image_provider = "string", exclude_images = "table",
 }
 
 -- Options of one question: those of a request, and these.
@@ -24,16 +26,28 @@ for name, spec in pairs(requests.options) do
 end
 
 
+for name, spec in pairs(attachments.option_types) do
+  call_types[name] = spec
+end
+
+
 ---@class perilune.Client
+---@field images { generate: fun(options: table): perilune.Images } the same as `client:image`
 
 ---@param app perilune.App
 ---@param options? table provider, api, model, fallbacks, api_key, api_keys, base_url, timeout, timeouts, proxy, ca_file,
----verify_ssl, headers
+---verify_ssl, headers, image_provider, exclude_images
 ---@return perilune.Client
 function M.new(app, options)
   options = options or {}
   check.options("perilune.client", options, option_types)
-  return setmetatable({ app = app, options = options }, metatable)
+  local self = setmetatable({ app = app, options = options }, metatable)
+  self.images = {
+    generate = function(image)
+      return self:image(image)
+    end,
+  }
+  return self
 end
 
 
@@ -42,9 +56,13 @@ local function request_of(input, options, is_streamed)
   for name, value in pairs(options) do
     given[name] = value
   end
-  given.model, given.timeout = nil, nil
+  given.model, given.timeout, given.images, given.videos, given.files = nil, nil, nil, nil, nil
   given.stream = is_streamed
-  local request, err = requests.new(input, given)
+  local with_media, media_error = attachments.attach(input, options)
+  if not with_media then
+    error(media_error, 0)
+  end
+  local request, err = requests.new(with_media, given)
   if not request then
     error(err, 0)
   end
@@ -69,7 +87,7 @@ end
 
 ---The events of an answer: `for event in client:stream("...") do`. Closing the stream cancels the request.
 ---@param input string|perilune.Message[]
----@param options? table the options of a request, and model, system
+---@param options? table the options of a request, and model, system, images, videos, files (paths, addresses or bytes)
 ---@return perilune.Stream
 function methods:stream(input, options)
   return start(self, input, options, true)
@@ -87,7 +105,8 @@ end
 
 ---One whole answer; raises what went wrong.
 ---@param input string|perilune.Message[]
----@param options? table the options of a request, and model, system, timeout (seconds)
+---@param options? table the options of a request, and model, system, images, videos, files (paths, addresses or bytes),
+---timeout (seconds)
 ---@return perilune.Response
 function methods:chat(input, options)
   local seconds = options and options.timeout or self.options.timeout
@@ -95,6 +114,84 @@ function methods:chat(input, options)
     return task.deadline(seconds, collect, self, input, options)
   end
   return collect(self, input, options)
+end
+
+
+-- The settings of what is no conversation: the client's over the application's; the client's model is one that talks.
+local function settings_of(self)
+  self.app:discover()
+  local settings = {}
+  for name, value in pairs(self.options) do
+    settings[name] = value
+  end
+  settings.model = nil
+  return setmetatable(settings, { __index = self.app.settings })
+end
+
+
+-- An exchange in the time that its caller gave it; raises what went wrong.
+local function exchange(self, options, f)
+  options.timeout = options.timeout or self.options.timeout
+  local result, err = f(options, settings_of(self))
+  if not result then
+    error(err, 0)
+  end
+  return result
+end
+
+
+local function copy(options)
+  local given = {}
+  for name, value in pairs(options) do
+    given[name] = value
+  end
+  return given
+end
+
+
+---Draws images; raises what went wrong. Without a model, whoever has a key and draws; else the offline model draws a pattern.
+---@param options { prompt: string, model: string?, n: integer?, size: string?, response_format: "url"|"b64_json"|nil }
+---@return perilune.Images
+function methods:image(options)
+  local images = require "perilune.model.images"
+  return exchange(self, copy(check.options("client:image", options, images.options)), images.generate)
+end
+
+
+---Makes a vector of each text; raises what went wrong.
+---@param options { input: string|string[], model: string?, dimensions: integer? }
+---@return perilune.Embeddings
+function methods:embed(options)
+  local embeddings = require "perilune.model.embeddings"
+  return exchange(self, copy(check.options("client:embed", options, embeddings.options)), embeddings.embed)
+end
+
+
+---Every model that can be called: the built-in lists and what the providers say, who are asked once a process.
+---@return perilune.ModelEntry[]
+---@return table<string, perilune.Error> errors by provider, of those who did not answer
+function methods:models()
+  self.app.listed_models = self.app.listed_models or {}
+  return require("perilune.model.catalogue").list(settings_of(self), self.app.listed_models)
+end
+
+
+---What models can do, as far as it is published: of one, "provider/model", or of all that `models` knows.
+---@param model? string
+---@return perilune.Capability|perilune.Capability[]
+function methods:capabilities(model)
+  local capabilities = require "perilune.model.capabilities"
+  if model then
+    check.string("client:capabilities: model", model)
+    self.app:discover()
+    local found, err = capabilities.find(model)
+    return found or error(err, 0)
+  end
+  local list = {}
+  for position, entry in ipairs((self:models())) do
+    list[position] = capabilities.get(entry.provider, entry.model, entry)
+  end
+  return list
 end
 
 

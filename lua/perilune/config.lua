@@ -11,7 +11,13 @@ local M = {}
 
 local field_types = {
   db = "string", model = "string", log_level = "string", log_format = "string", timeouts = "table", proxy = "string",
-  ca_file = "string", verify_ssl = "boolean", env = "table",
+  ca_file = "string", verify_ssl = "boolean", env = "table", prices = "table",
+}
+
+-- A price, in dollars per million tokens: prices = { ["openai/my-model"] = { input = 1.5, output = 6 } }.
+local price_types = {
+  input = "number", cached = "number", output = "number", write = "number", write_1h = "number", audio_input = "number",
+  audio_output = "number", prompt_max = "integer",
 }
 
 -- Whose call to blame for a wrong field: nobody's, the message names the file.
@@ -66,6 +72,21 @@ local function read_env_file()
 end
 
 
+local function check_price(where, name, price)
+  check.options(where, price, price_types, NOBODY)
+  if type(name) ~= "string" or not name:find("^[^/]+/.") then
+    check.fail(where .. " must be named provider/model", NOBODY)
+  elseif not price.input or not price.output then
+    check.fail(where .. " needs 'input' and 'output', in dollars per million tokens", NOBODY)
+  end
+  for option, value in pairs(price) do
+    if not (value >= 0 and value < math.huge) then
+      check.fail(("%s: option '%s' must not be negative"):format(where, option), NOBODY)
+    end
+  end
+end
+
+
 -- The table a configuration file returns; an absent file is an empty one unless it was asked for by name.
 local function read_file(path, is_named)
   local text, err = fs.read(path)
@@ -84,6 +105,9 @@ local function read_file(path, is_named)
     return fail(("the configuration %s must return a table, not a %s"):format(path, type(values)))
   end
   check.options("configuration " .. path, values, field_types, NOBODY)
+  for name, price in pairs(values.prices or {}) do
+    check_price(("configuration %s: prices['%s']"):format(path, name), name, price)
+  end
   return values
 end
 

@@ -210,6 +210,8 @@ void loop_step(struct loop *l, enum loop_mode mode)
         uv_update_time(&l->uv);
         uv_timer_start(&l->timer, on_uv_timer, wait_us <= 1000 ? 1 : (uint64_t)((wait_us + 999) / 1000), 0);
     }
+    if (!uv_loop_alive(&l->uv))
+        uv_timer_start(&l->timer, on_uv_timer, 1, 0); /* without an active handle libuv looks at nothing, signals included */
     uv_run(&l->uv, mode == LOOP_WAIT ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     uv_timer_stop(&l->timer);
     run_due_timers(l);

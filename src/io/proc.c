@@ -256,7 +256,8 @@ void proc_signal(struct proc *p, int signum)
     if (!p->pid)
         return;
     kill(-p->pid, signum);
-    kill(p->pid, signum); /* it may have moved to another group */
+    if (getpgid(p->pid) != p->pid)
+        kill(p->pid, signum); /* it has moved to another group; twice the same signal would be another message */
 }
 
 static bool are_outputs_ended(const struct proc *p)

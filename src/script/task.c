@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define LOOP_STARVED_US 50000 /* while a script computes, the loop is stepped this often */
+#define OVER_BUDGET_RAISES 10
+#define OVER_BUDGET_INSTRUCTIONS 10000
 
 enum task_status { TASK_READY, TASK_RUNNING, TASK_WAITING, TASK_DONE };
 
@@ -30,7 +32,8 @@ struct task { /* freed when it is done and nobody holds a reference */
     uint32_t slot, wait_id;
     enum task_status status;
     bool is_woken_early; /* woken between task_waiter and the yield */
-    bool is_failed, is_error_seen, is_over_budget;
+    bool is_failed, is_error_seen;
+    int over_budget; /* how often the task was told that its budget is spent */
     int nresults;
     const char *cancel_reason;
     struct task_limits limits;
@@ -97,7 +100,7 @@ static int raise_error(lua_State *L, enum err code, const char *text, const char
 
 static void raise_if_over(lua_State *L, struct task *t)
 {
-    if (t->is_over_budget)
+    if (t->over_budget && !t->limits.shields)
         raise_error(L, ERR_BUDGET, "the task computed too long without waiting and was stopped (run --slice SECONDS)", NULL);
     if (t->cancel_reason && !t->limits.shields)
         raise_error(L, ERR_CANCELLED, "the task was cancelled", t->cancel_reason);
@@ -200,14 +203,15 @@ static void on_tick(lua_State *L, lua_Debug *ar)
     struct tasks *ts = tasks_of(L);
     struct task *t = ts->running;
     UNUSED(ar);
-    if (!t) {
-        ticker_done(L, false);
+    ticker_done(L, 0);
+    if (!t)
         return;
-    }
     int64_t now_us = clock_mono_us(ts->host->clock);
-    if (now_us - t->resumed_us > ts->slice_us)
-        t->is_over_budget = true;
-    ticker_done(L, t->is_over_budget);
+    if (now_us - t->resumed_us > ts->slice_us || t->over_budget) {
+        /* Time for its close handlers; after that, a script that swallows the error is given no instruction. */
+        t->over_budget++;
+        ticker_done(L, t->over_budget < OVER_BUDGET_RAISES ? OVER_BUDGET_INSTRUCTIONS : 1);
+    }
     /* Signals and sockets are served although the script does not wait; this runs no Lua. */
     if (now_us - ts->loop_stepped_us > LOOP_STARVED_US) {
         loop_step(ts->host->loop, LOOP_NOWAIT);

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define TICK_NS 10000000 /* 10 ms */
-#define STICKY_COUNT 1000
 
 #ifndef sigev_notify_thread_id /* glibc before 2.38 has no name for it */
 #define sigev_notify_thread_id _sigev_un._tid
@@ -76,10 +75,7 @@ lua_State *ticker_enter(struct ticker *t, lua_State *co)
     return before;
 }
 
-void ticker_done(lua_State *L, bool is_sticky)
+void ticker_done(lua_State *L, int count)
 {
-    if (is_sticky)
-        lua_sethook(L, lua_gethook(L), LUA_MASKCOUNT, STICKY_COUNT);
-    else
-        lua_sethook(L, NULL, 0, 0);
+    lua_sethook(L, count ? lua_gethook(L) : NULL, count ? LUA_MASKCOUNT : 0, count);
 }

@@ -19,7 +19,7 @@ struct ticker *ticker_new(lua_Hook hook);
 void ticker_free(struct ticker *t);
 /* The coroutine that runs from now on, NULL for none; returns the one before. */
 lua_State *ticker_enter(struct ticker *t, lua_State *co);
-/* Takes the hook away until the next tick; or, if `is_sticky`, lets it come back every 1000 instructions. */
-void ticker_done(lua_State *L, bool is_sticky);
+/* Takes the hook away until the next tick (count 0), or lets it come back after so many instructions. */
+void ticker_done(lua_State *L, int count);
 
 #endif

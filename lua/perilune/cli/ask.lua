@@ -11,11 +11,16 @@ local M = {
   options = {
     { names = { "--model", "-m" }, key = "model", value = "NAME", help = "the model, as provider/model" },
     { names = { "--system", "-s" }, key = "system", value = "TEXT", help = "instructions" },
+    { names = { "--image", "-i" }, key = "images", value = "FILE", many = true, help = "an image, a file or an address; repeatable" },
+    { names = { "--file", "-f" }, key = "files", value = "FILE", many = true, help = "a PDF, sound, a video or an image; repeatable" },
     { names = { "--max-tokens" }, key = "max_tokens", value = "N", type = "number", help = "how long the answer may be" },
     { names = { "--temperature" }, key = "temperature", value = "T", type = "number", help = "how varied it may be" },
     { names = { "--stream" }, key = "stream", help = "print while it arrives (default); --no-stream prints it whole" },
   },
-  examples = { "'What is the capital of France?'", "--model openai/gpt-4o-mini --json hello", "'Summarise this' < notes.txt" },
+  examples = {
+    "'What is the capital of France?'", "--model openai/gpt-4o-mini --json hello", "'Summarise this' < notes.txt",
+    "--image photo.jpg 'What is in this picture?'",
+  },
 }
 
 
@@ -67,7 +72,10 @@ end
 
 function M.run(values, words)
   local client = perilune.client { model = values.model }
-  local request = { system = values.system, max_tokens = math.tointeger(values.max_tokens), temperature = values.temperature }
+  local request = {
+    system = values.system, max_tokens = math.tointeger(values.max_tokens), temperature = values.temperature, images = values.images,
+    files = values.files,
+  }
   local prompt = prompt_of(words)
   if values.json then
     output.json(plain(client:chat(prompt, request)))

@@ -21,6 +21,8 @@ local commands = {
   { "chat", "talk to a model in the terminal" },
   { "threads", "list, show and delete conversations" },
   { "usage", "what was used, and what it cost" },
+  { "providers", "what is known; `providers test FILE` runs the conformance kit" },
+  { "models", "the known models, and what they cost" },
   { "db", "check and back up the database" },
   { "test", "run busted specs inside the host" },
 }

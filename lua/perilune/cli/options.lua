@@ -38,8 +38,9 @@ local function take_value(option, name, value)
 end
 
 
----Parses words. An option is { names = {"--model", "-m"}, key = "model", value = "NAME"?, type = "number"?, help = "..." }; one
----without `value` is a switch, and `--no-x` turns the switch `--x` off. "--" ends the options.
+---Parses words. An option is { names = {"--model", "-m"}, key = "model", value = "NAME"?, type = "number"?, many = bool?,
+---help = "..." }; one without `value` is a switch, and `--no-x` turns the switch `--x` off; `many` may come several times and
+---gives a list. "--" ends the options.
 ---@param words string[]
 ---@param spec table[]
 ---@param stop_at_word? boolean the first word that is no option ends the options too
@@ -66,7 +67,13 @@ function M.parse(words, spec, stop_at_word)
           value = words[position] or M.fail("option '%s' needs a value: %s", name, option.value)
           position = position + 1
         end
-        values[option.key] = take_value(option, name, value)
+        value = take_value(option, name, value)
+        if option.many then
+          values[option.key] = values[option.key] or {}
+          table.insert(values[option.key], value)
+        else
+          values[option.key] = value
+        end
       end
     end
   end

@@ -4,6 +4,7 @@ local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
 local fetch = require "perilune.sys.fetch"
 local log = require "perilune.sys.log"
+local rate_limits = require "perilune.model.rate_limits"
 local stream = require "perilune.model.stream"
 
 local M = {}
@@ -100,6 +101,7 @@ local function read(answer)
       return { { type = "error", error = network_error(err, target, false) } }
     end
     answer.head = head
+    answer.rate_limits = rate_limits.parse(head.headers)
     answer.decoder = target.provider.decoder { status = head.status, request = answer.request, target = target }
   end
   while true do
@@ -124,7 +126,9 @@ local function dress(answer, event)
     event.provider = answer.target.name
     event.model = event.model or answer.target.model
     event.request_id = event.request_id or answer.head.headers["x-request-id"] or answer.head.headers["request-id"]
+    event.rate_limits = answer.rate_limits
   elseif event.type == "error" then
+    event.rate_limits = answer.rate_limits
     describe(event.error, answer.target, answer.head)
   else
     answer.has_content = true

@@ -18,6 +18,7 @@ local stays = {
 
 local commits = {
   thinking = true, refusal = true, tool_call_start = true, tool_call_delta = true, tool_call = true, item = true, image = true,
+  audio = true,
 }
 
 -- An empty answer with one of these reasons is what the model had to say.
@@ -89,8 +90,11 @@ function run:give_up(err)
   if #self.attempts > 1 then
     err = all_failed(self.attempts)
   end
-  self.is_over = true
-  return { type = "error", error = err }
+  -- What is known of the answer (its model, what it used) goes out before the error.
+  self.held_n = self.held_n + 1
+  self.held[self.held_n] = { type = "error", error = err }
+  self.is_committed = true
+  return self:next()
 end
 
 
@@ -116,9 +120,7 @@ end
 
 
 function run:next()
-  if self.is_over then
-    return nil
-  elseif not self.is_committed then
+  if not self.is_committed then
     return self:before_commit()
   elseif self.given < self.held_n then
     self.given = self.given + 1
@@ -132,7 +134,7 @@ end
 ---@return perilune.Stream
 function methods:stream(request)
   local state = setmetatable({
-    candidates = self.candidates, request = request, position = 0, attempts = {}, rows = {}, is_committed = false, is_over = false,
+    candidates = self.candidates, request = request, position = 0, attempts = {}, rows = {}, is_committed = false,
   }, run)
   state:start_next()
   local outer = stream.new(function()

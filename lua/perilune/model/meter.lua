@@ -9,14 +9,17 @@ local M = {}
 local methods = {}
 local metatable = { __name = "perilune.model.meter", __index = methods }
 
-local is_content = { text = true, thinking = true, refusal = true, tool_call_start = true, tool_call = true, image = true }
+local is_content = {
+  text = true, thinking = true, refusal = true, tool_call_start = true, tool_call = true, image = true, audio = true,
+}
 
 
 ---@param model table the model to measure
 ---@param target perilune.Target what it calls
+---@param own_prices? table<string, perilune.OwnPrice> the user's prices, by "provider/model"
 ---@return table model
-function M.new(model, target)
-  return setmetatable({ model = model, target = target }, metatable)
+function M.new(model, target, own_prices)
+  return setmetatable({ model = model, target = target, own_prices = own_prices }, metatable)
 end
 
 
@@ -25,7 +28,7 @@ local function milliseconds(from)
 end
 
 
-local function take_usage(row, target, usage)
+local function take_usage(row, self, usage)
   local prompt, completion = usage.prompt_tokens_details or {}, usage.completion_tokens_details or {}
   row.prompt_tokens = usage.prompt_tokens
   row.completion_tokens = usage.completion_tokens
@@ -33,18 +36,18 @@ local function take_usage(row, target, usage)
   row.cache_write_tokens = prompt.cache_write_tokens
   row.reasoning_tokens = completion.reasoning_tokens
   row.estimated = usage.estimated or false
-  row.cost_nano, row.price = prices.cost(target.name, target.model, usage)
+  row.cost_nano, row.price = prices.cost(self.target.name, self.target.model, usage, self.own_prices)
   usage.cost = row.cost_nano
 end
 
 
 -- Completes the row with what this event says.
-local function note(row, target, event, started)
+local function note(row, self, event, started)
   if not row.first_event_ms and is_content[event.type] then
     row.first_event_ms = milliseconds(started)
   end
   if event.type == "usage" then
-    take_usage(row, target, event.usage)
+    take_usage(row, self, event.usage)
   elseif event.type == "stop" then
     row.outcome = "ok"
   elseif event.type == "error" then
@@ -62,7 +65,7 @@ function methods:stream(request)
   local metered = stream.new(function()
     local event = inner:pull()
     if event then
-      note(row, target, event, started)
+      note(row, self, event, started)
     end
     row.duration_ms = milliseconds(started)
     return event

@@ -32,6 +32,7 @@ local offline_provider = {
 ---@field ca_file? string
 ---@field verify_ssl? boolean
 ---@field headers? table<string, string>
+---@field prices? table<string, perilune.OwnPrice> the user's prices, by "provider/model"
 ---@field provider_folders? string[] where the user's own providers are
 
 local function get_provider(name)
@@ -192,7 +193,7 @@ function M.model(names, settings)
   for position, name in ipairs(names) do
     local target, err = M.target(name, settings)
     if target then
-      local model = meter.new(thinking.new(call.new(target, settings)), target)
+      local model = meter.new(thinking.new(call.new(target, settings)), target, settings.prices)
       candidates[#candidates + 1] = { model = model, target = target }
     elseif position == 1 and not names[2] or err.kind ~= "authentication" then
       return nil, err

@@ -1,5 +1,6 @@
 -- A collected stream: events go in, one Response comes out. Its one surprise: an answer that ended in an error is a
 -- Response too, with what had arrived and `error` set; raising it is the caller's choice.
+local token = require "perilune.sys.token"
 
 local M = {}
 
@@ -13,14 +14,14 @@ local metatable = { __name = "perilune.Response", __index = methods }
 ---A collector for one answer.
 ---@return table collector `:add(event)`, `:response()`
 function M.collector()
-  return setmetatable({ choices = {}, attempts = {}, items = {}, images = {} }, collector_metatable)
+  return setmetatable({ choices = {}, attempts = {}, items = {} }, collector_metatable)
 end
 
 
 local function choice_of(self, index)
   local choice = self.choices[index]
   if not choice then
-    choice = { text = {}, thinking = {}, refusal = {}, calls = {} }
+    choice = { text = {}, thinking = {}, refusal = {}, calls = {}, images = {}, citations = {} }
     self.choices[index] = choice
   end
   return choice
@@ -33,6 +34,15 @@ local function add_text(self, event)
 end
 
 
+local function append(list, values)
+  if values then
+    list = list or {}
+    table.move(values, 1, #values, #list + 1, list)
+  end
+  return list
+end
+
+
 local on = {
   text = add_text,
   thinking = add_text,
@@ -40,6 +50,7 @@ local on = {
   start = function(self, event)
     self.id, self.model, self.provider = event.id, event.model, event.provider
     self.request_id = event.request_id or self.request_id
+    self.rate_limits = event.rate_limits
   end,
   attempt = function(self, event)
     self.attempts[#self.attempts + 1] = event
@@ -55,7 +66,26 @@ local on = {
     end
   end,
   image = function(self, event)
-    self.images[#self.images + 1] = { data = event.data, url = event.url, media_type = event.media_type }
+    local images = choice_of(self, event.choice or 0).images
+    images[#images + 1] = { data = event.data, url = event.url, media_type = event.media_type }
+  end,
+  audio = function(self, event)
+    local choice = choice_of(self, event.choice or 0)
+    local audio = choice.audio or { pieces = {} }
+    choice.audio = audio
+    audio.pieces[#audio.pieces + 1] = event.data
+    for _, name in ipairs { "id", "media_type", "expires_at" } do
+      audio[name] = event[name] or audio[name]
+    end
+  end,
+  citation = function(self, event)
+    local citations = choice_of(self, event.choice or 0).citations
+    citations[#citations + 1] = event.citation
+  end,
+  logprobs = function(self, event)
+    local choice = choice_of(self, event.choice or 0)
+    local known = choice.logprobs or {}
+    choice.logprobs = { content = append(known.content, event.content), refusal = append(known.refusal, event.refusal) }
   end,
   usage = function(self, event)
     self.usage = event.usage
@@ -65,6 +95,7 @@ local on = {
   end,
   error = function(self, event)
     self.error = event.error
+    self.rate_limits = event.rate_limits or self.rate_limits
   end,
 }
 
@@ -85,6 +116,37 @@ local function text_or_nil(parts)
 end
 
 
+local function list_or_nil(list)
+  return #list > 0 and list or nil
+end
+
+
+-- Pieces of base64 as one text. Pieces that were encoded each for itself may end in padding; those are decoded first.
+local function join_base64(pieces)
+  local joined = table.concat(pieces)
+  if not joined:find("=[^=]") then
+    return joined
+  end
+  local bytes = {}
+  for position, piece in ipairs(pieces) do
+    bytes[position] = token.unbase64(piece)
+    if not bytes[position] then
+      return joined -- no base64 at all: left as it came
+    end
+  end
+  return token.base64(table.concat(bytes))
+end
+
+
+local function make_audio(audio)
+  if not audio then
+    return nil
+  end
+  local data = join_base64(audio.pieces)
+  return { id = audio.id, data = data ~= "" and data or nil, media_type = audio.media_type, expires_at = audio.expires_at }
+end
+
+
 local function make_choice(index, choice, reason, raw)
   return {
     index = index,
@@ -92,6 +154,10 @@ local function make_choice(index, choice, reason, raw)
     reasoning = text_or_nil(choice.thinking),
     refusal = text_or_nil(choice.refusal),
     tool_calls = choice.calls,
+    images = list_or_nil(choice.images),
+    audio = make_audio(choice.audio),
+    citations = list_or_nil(choice.citations),
+    logprobs = choice.logprobs,
     finish_reason = reason,
     finish_reason_raw = raw,
   }
@@ -140,11 +206,14 @@ function collector_methods:response()
     stop_details = stop.details,
     has_tool_calls = #first.tool_calls > 0,
     tool_calls = first.tool_calls,
-    images = #self.images > 0 and self.images or nil,
+    images = first.images,
+    audio = first.audio,
+    citations = first.citations,
     usage = self.usage,
     choices = choices,
     attempts = self.attempts,
     request_id = self.request_id,
+    rate_limits = self.rate_limits,
     provider_items = items,
     raw = { finish_reason = first.finish_reason_raw, usage = self.usage and self.usage.raw },
     error = self.error,
@@ -187,10 +256,17 @@ end
 ---@field provider? string
 ---@field finish_reason? "stop"|"length"|"tool_calls"|"content_filter"|"refusal"|"other"
 ---@field finish_reason_raw? string the provider's own word
+---@field stop_sequence? string the one that ended the answer
+---@field stop_details? table why it ended, where the provider says more than a word
 ---@field has_tool_calls boolean
 ---@field tool_calls { id: string, name: string, arguments: string }[]
+---@field images? { data: string?, url: string?, media_type: string? }[] made by the model
+---@field audio? { id: string?, data: string?, media_type: string?, expires_at: integer? } what is said is in `content`
+---@field citations? perilune.Citation[]
 ---@field usage? perilune.Usage
----@field choices table[] one per answer, the first is the Response itself
+---@field choices table[] one per answer, the first is the Response itself; log probabilities are here, in `logprobs`
+---@field rate_limits? table<string, perilune.RateLimit> what the provider's headers said
+---@field request_id? string
 ---@field stats? table set by the meter
 ---@field attempts table[] targets that were tried and given up
 ---@field provider_items? table

@@ -80,6 +80,7 @@ function M.from_anthropic(raw)
     total_tokens = prompt + completion,
     prompt_tokens_details = { cached_tokens = cached, cache_write_tokens = written },
     completion_tokens_details = { reasoning_tokens = count(table_or_empty(raw.output_tokens_details).thinking_tokens) },
+    service_tier = type(raw.service_tier) == "string" and raw.service_tier or nil,
     raw = raw,
   }
 end
@@ -227,7 +228,38 @@ function M.estimate(prompt, completion)
 end
 
 
----Lays later numbers over earlier ones, field by field; null never overwrites. Neither table is changed.
+---The tokens of an answer in parts that do not overlap: `input`, `cache_read`, `cache_write` and `audio_input` are the prompt,
+---`output` and `audio_output` the completion. Only `cache_write_1h` (within `cache_write`) and `reasoning` (within `output`)
+---say more about another part. A part is never larger than what is left of its whole.
+---@param usage perilune.Usage
+---@return perilune.UsageBuckets
+function M.buckets(usage)
+  local read, written = usage.prompt_tokens_details or {}, usage.completion_tokens_details or {}
+  local creation = table_or_empty(table_or_empty(usage.raw).cache_creation)
+  local prompt, completion = usage.prompt_tokens, usage.completion_tokens
+  local function take(value, from)
+    return math.min(count(value) or 0, from)
+  end
+  local cache_read = take(read.cached_tokens, prompt)
+  local cache_write = take(read.cache_write_tokens, prompt - cache_read)
+  local audio_input = take(read.audio_tokens, prompt - cache_read - cache_write)
+  local audio_output = take(written.audio_tokens, completion)
+  local output = completion - audio_output
+  return {
+    input = prompt - cache_read - cache_write - audio_input,
+    cache_read = cache_read,
+    cache_write = cache_write,
+    cache_write_1h = take(creation.ephemeral_1h_input_tokens, cache_write),
+    audio_input = audio_input,
+    output = output,
+    reasoning = take(written.reasoning_tokens, output),
+    audio_output = audio_output,
+  }
+end
+
+
+---Lays later numbers over earlier ones, field by field; null never overwrites, and what has no name is no field. Neither
+---table is changed.
 ---@param earlier table?
 ---@param later any
 ---@return table?
@@ -240,7 +272,7 @@ function M.overlay(earlier, later)
     merged[key] = value
   end
   for key, value in pairs(later) do
-    if value ~= null or merged[key] == nil then
+    if type(key) == "string" and (value ~= null or merged[key] == nil) then
       merged[key] = value
     end
   end
@@ -283,6 +315,18 @@ end
 ---@field prompt_tokens_details table `cached_tokens?, cache_write_tokens?, audio_tokens?`
 ---@field completion_tokens_details table `reasoning_tokens?, audio_tokens?, accepted_…?, rejected_prediction_tokens?`
 ---@field estimated? boolean counted here, not reported by the provider
+---@field service_tier? string the provider's word for how the request was served: "default", "flex", "priority"
+---@field cost? integer nano-dollars, set by the meter where it is known
 ---@field raw? table the provider's object, unchanged
+
+---@class perilune.UsageBuckets
+---@field input integer read as text, not from a cache
+---@field cache_read integer
+---@field cache_write integer
+---@field cache_write_1h integer of `cache_write`, what is kept for an hour
+---@field audio_input integer
+---@field output integer written as text, reasoning included
+---@field reasoning integer of `output`
+---@field audio_output integer
 
 return M

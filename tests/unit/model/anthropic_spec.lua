@@ -31,7 +31,38 @@ local function encode(request, model)
 end
 
 
+local function read_item(name, position)
+  return response.collect(events_of(name)).provider_items.items[position]
+end
+
+
 describe("the Messages decoder", function()
+  it("says what a text cites, streamed and whole, and keeps it for the way back", function()
+    local place = '{"type":"web_search_result_location","url":"https://a.example","title":"A","cited_text":"so it is",'
+      .. '"encrypted_index":"zz"}'
+    local document = '{"type":"char_location","document_title":"D","cited_text":"page","document_index":0,'
+      .. '"start_char_index":0,"end_char_index":4}'
+    local streamed = response.collect(frames.feed(anthropic.decoder(), {
+      { data = '{"type":"message_start","message":{"id":"i","model":"m","content":[],"usage":{"input_tokens":1}}}' },
+      { data = '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"","citations":[]}}' },
+      { data = '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"It is."}}' },
+      { data = '{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":' .. place .. "}}" },
+      { data = '{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":' .. document .. "}}" },
+      { data = '{"type":"content_block_stop","index":0}' },
+      { data = '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}' },
+      { data = '{"type":"message_stop"}' },
+    }))
+    local whole = response.collect(frames.feed(anthropic.decoder(), { {
+      data = '{"type":"message","id":"i","model":"m","stop_reason":"end_turn","content":[{"type":"text","text":"It is.",'
+        .. '"citations":[' .. place .. "," .. document .. "]}]}",
+    } }))
+    assert.are.same(whole.citations, streamed.citations)
+    assert.are.same({ url = "https://a.example", title = "A", text = "so it is", raw = json.decode(place) }, whole.citations[1])
+    assert.are.same({ title = "D", text = "page", raw = json.decode(document) }, whole.citations[2])
+    local kept = read_item("anthropic/server_tool.json", 5)
+    assert.are.equal("https://example.org", kept.citations[1].url)
+  end)
+
   it("reads thinking, text and calls in order", function()
     local events = events_of "anthropic/thinking_tool.sse"
     assert.are.equal("start thinking thinking text text tool_call_start tool_call_delta tool_call_delta tool_call "
@@ -120,7 +151,7 @@ describe("the Messages decoder", function()
       { data = '{"type":"content_block_delta","index":5,"delta":{"type":"input_json_delta","partial_json":"{"}}' },
       { data = '{"type":"message_delta","delta":{"stop_reason":"end_turn"}}' },
     })
-    assert.are.equal("text stop", types(events))
+    assert.are.equal("start text stop", types(events))
   end)
 end)
 

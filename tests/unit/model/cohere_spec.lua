@@ -80,7 +80,7 @@ describe("the decoder of Cohere's chat", function()
 
   it("keeps citations as items", function()
     local events = events_of "cited.sse"
-    assert.are.equal("start text text item usage stop", types(events))
+    assert.are.equal("start text text citation item usage stop", types(events))
     local answer = response.collect(events)
     assert.are.equal("Grüß dich 👋", answer.content)
     local item = answer.provider_items.items[1]

@@ -6,13 +6,14 @@ local SEED = 20261121
 
 local closed_list = {
   start = true, text = true, thinking = true, refusal = true, tool_call_start = true, tool_call_delta = true, tool_call = true,
-  item = true, image = true, usage = true, stop = true, error = true,
+  item = true, image = true, audio = true, citation = true, logprobs = true, usage = true, stop = true, error = true,
 }
 
 local corpora = {
   { format = "openai_chat", files = {
     "openai/text.sse", "openai/tools.sse", "openai/whole.json", "openai/error.json", "compatible/thinking_parts.sse",
     "compatible/fragments.sse", "compatible/reasoning_details.sse", "compatible/error_after_text.sse", "compatible/wrapper.sse",
+    "compatible/extras.sse", "compatible/extras.json",
   } },
   { format = "openai_responses", files = {
     "responses/reasoning.sse", "responses/tools.sse", "responses/failed.sse", "responses/whole.json", "responses/error.json",

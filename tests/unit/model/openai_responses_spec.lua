@@ -100,7 +100,7 @@ describe("the Responses decoder", function()
 
   it("reads a whole answer: server items, an image, citations, why it is incomplete", function()
     local events = events_of "whole.json"
-    assert.are.equal("start image text text item item item usage stop", types(events))
+    assert.are.equal("start image text text citation item item item usage stop", types(events))
     local answer = response.collect(events)
     assert.are.equal("The moon is near.", answer.content)
     assert.are.same({ data = "UklGRg==", media_type = "image/webp" }, answer.images[1])

@@ -3,9 +3,12 @@
 -- the whole answer opaque: every block is then kept, in order, as an `item`, because order and bytes matter on the
 -- way back.
 local body = require "perilune.model.provider.anthropic_body"
+local calls = require "perilune.model.provider.calls"
+local citations = require "perilune.model.provider.citations"
 local failure = require "perilune.model.provider.failure"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
+local wire = require "perilune.model.provider.wire"
 
 local M = {}
 
@@ -14,7 +17,7 @@ M.encode = body.encode
 M.known_quirks = body.known_quirks
 
 local null = json.null
-local REPAIR = { repair = true }
+local REPAIR = wire.REPAIR
 
 local stop_reasons = {
   end_turn = "stop", stop_sequence = "stop", max_tokens = "length", tool_use = "tool_calls", refusal = "refusal",
@@ -43,6 +46,7 @@ function M.decoder(options)
     target = options.target or {},
     open = {},          -- blocks being written, by the provider's index
     blocks = {},        -- finished blocks, in order
+    citations = citations.new(),
     call_count = 0,
     frames = 0,
     is_started = false,
@@ -68,14 +72,20 @@ local function fail(self, events, err)
 end
 
 
-local function start(self, events, message)
-  self.model, self.id = text(message.model) or self.model, text(message.id) or self.id
-  self.usage = usage.overlay(self.usage, message.usage)
-  self.open = {} -- a second start means the provider began again: unfinished blocks are void
+-- The first event of an answer, also of one that lost its beginning.
+local function begin(self, events)
   if not self.is_started then
     self.is_started = true
     events[#events + 1] = { type = "start", model = self.model, id = self.id, provider = self.target.name }
   end
+end
+
+
+local function start(self, events, message)
+  self.model, self.id = text(message.model) or self.model, text(message.id) or self.id
+  self.usage = usage.overlay(self.usage, message.usage)
+  self.open = {} -- a second start means the provider began again: unfinished blocks are void
+  begin(self, events)
 end
 
 
@@ -87,14 +97,25 @@ local function emit_text(self, events, kind, value)
 end
 
 
+local function emit_citation(self, events, citation)
+  if type(citation) == "table" then
+    self.citations:add(events, citations.from_anthropic(citation))
+  end
+end
+
+
 -- `fragments` collects what the deltas of a block add to its one growing field.
 local function open_block(self, events, index, content)
   local block = { content = content, fragments = {} }
   self.open[index] = block
+  begin(self, events)
   local kind = content.type
   if kind == "text" then
     emit_text(self, events, "text", content.text)
     block.fragments[1] = text(content.text)
+    for _, citation in ipairs(type(content.citations) == "table" and content.citations or {}) do
+      emit_citation(self, events, citation)
+    end
   elseif kind == "thinking" then
     emit_text(self, events, "thinking", content.thinking)
     block.fragments[1] = text(content.thinking)
@@ -102,9 +123,9 @@ local function open_block(self, events, index, content)
     self.has_content = true
     block.call_index = self.call_count
     self.call_count = self.call_count + 1
-    events[#events + 1] = {
-      type = "tool_call_start", index = block.call_index, id = text(content.id) or "", name = text(content.name) or "",
-    }
+    content.name = text(content.name) or calls.UNNAMED
+    content.id = text(content.id) or "toolu_" .. wire.short_id((self.id or "") .. "\0" .. block.call_index)
+    events[#events + 1] = { type = "tool_call_start", index = block.call_index, id = content.id, name = content.name }
   end
   return block
 end
@@ -150,6 +171,7 @@ local function read_delta(self, events, index, delta)
     cited = type(cited) == "table" and cited or json.array {}
     block.content.citations = cited
     cited[#cited + 1] = delta.citation
+    emit_citation(self, events, delta.citation)
   end
 end
 
@@ -182,8 +204,7 @@ local function close_block(self, events, index)
     content.input = json.raw(arguments)
     self.has_calls = true
     events[#events + 1] = {
-      type = "tool_call", index = block.call_index, id = text(content.id) or "", name = text(content.name) or "",
-      arguments = arguments,
+      type = "tool_call", index = block.call_index, id = content.id, name = content.name, arguments = arguments,
     }
   elseif #block.fragments > 0 then -- a server tool: its input was streamed
     content.input = json.raw(table.concat(block.fragments)) or content.input

@@ -10,6 +10,9 @@ local M = {}
 -- An answer with more calls than this is a model in a loop; the rest is dropped.
 M.CALLS_MAX = 512
 
+-- A call that never got a name: it is answered as an unknown tool, and no vendor takes an empty name back.
+M.UNNAMED = "unnamed"
+
 local methods = {}
 local metatable = { __name = "perilune.model.provider.calls", __index = methods }
 
@@ -150,7 +153,7 @@ end
 
 
 local function complete(self, call, events)
-  call.name = call.name or ""
+  call.name = call.name or M.UNNAMED
   local arguments = table.concat(call.fragments)
   if not call.is_announced then
     announce(self, call, events)

@@ -3,10 +3,12 @@
 -- an answer with calls, because it has to go back.
 local body = require "perilune.model.provider.cohere_body"
 local calls = require "perilune.model.provider.calls"
+local citations = require "perilune.model.provider.citations"
 local errors = require "perilune.std.errors"
 local failure = require "perilune.model.provider.failure"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
+local wire = require "perilune.model.provider.wire"
 
 local M = {}
 
@@ -17,7 +19,7 @@ M.known_quirks = body.known_quirks
 ---An answer with more citations than this keeps the first ones.
 M.CITATIONS_MAX = 1024
 
-local REPAIR = { repair = true }
+local REPAIR = wire.REPAIR
 
 local stop_reasons = {
   COMPLETE = "stop", STOP_SEQUENCE = "stop", MAX_TOKENS = "length", ERROR_LIMIT = "length", TOOL_CALL = "tool_calls",
@@ -95,7 +97,9 @@ local function push_items(self, events)
   if #self.thoughts > 0 and not self.calls:is_empty() then
     push_item(self, events, { type = "thinking", thinking = table.concat(self.thoughts) })
   end
+  local cited = citations.new()
   for _, citation in ipairs(self.citations) do
+    cited:add_sources(events, citation)
     push_item(self, events, { type = "citation", citation = citation })
   end
 end
@@ -167,6 +171,7 @@ end
 
 -- One message, whole or a delta of it: the fields are the same.
 local function read_message(self, events, message, index)
+  start(self, events, {}) -- for a stream that lost its beginning
   self.plan[#self.plan + 1] = text(message.tool_plan)
   if text(message.content) then
     read_content(self, events, { text = message.content })

@@ -5,11 +5,13 @@
 local arguments = require "perilune.model.provider.gemini_arguments"
 local body = require "perilune.model.provider.gemini_body"
 local calls = require "perilune.model.provider.calls"
+local citations = require "perilune.model.provider.citations"
 local errors = require "perilune.std.errors"
 local failure = require "perilune.model.provider.failure"
 local gemini_items = require "perilune.model.provider.gemini_items"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
+local wire = require "perilune.model.provider.wire"
 
 local M = {}
 
@@ -17,7 +19,7 @@ M.frame = "sse"
 M.encode = body.encode
 M.known_quirks = body.known_quirks
 
-local REPAIR = { repair = true }
+local REPAIR = wire.REPAIR
 
 -- The words, and the numbers that some clients ask for instead of them.
 local stop_reasons = {
@@ -198,6 +200,7 @@ end
 
 
 local function push_items(self, events, state)
+  citations.new(state.shown):add_grounding(events, state.items.about.groundingMetadata)
   for _, item in ipairs(state.items:to_keep()) do
     events[#events + 1] = {
       type = "item", item = item, choice = state.shown,

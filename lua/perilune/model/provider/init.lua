@@ -1,12 +1,17 @@
 -- The registry of providers: what is known, by name, and the contract every provider must keep. It holds data only:
 -- keys are names of environment variables, read elsewhere; which provider is used is decided elsewhere.
 local anthropic = require "perilune.model.provider.anthropic"
+local anthropic_media = require "perilune.model.provider.anthropic_media"
 local azure = require "perilune.model.provider.azure"
 local azure_responses = require "perilune.model.provider.azure_responses"
 local cohere = require "perilune.model.provider.cohere"
+local cohere_media = require "perilune.model.provider.cohere_media"
 local compatible = require "perilune.model.provider.compatible"
+local families = require "perilune.model.provider.families"
 local gemini = require "perilune.model.provider.gemini"
+local gemini_media = require "perilune.model.provider.gemini_media"
 local ollama = require "perilune.model.provider.ollama"
+local ollama_media = require "perilune.model.provider.ollama_media"
 local shape = require "perilune.model.shape"
 local tables = require "perilune.std.tables"
 local text = require "perilune.std.text"
@@ -19,7 +24,7 @@ M.API = 1
 local fields = {
   name = "string", api = "number", frame = "string", encode = "function", decoder = "function", base_url = "string",
   key = "string", models = "table", quirks = "table", known_quirks = "table", images = "table", embeddings = "table",
-  default_api = "string", apis = "table",
+  catalogue = "table", default_api = "string", apis = "table",
 }
 
 -- What the other wire formats of a vendor take from the first one when they do not say it themselves.
@@ -105,6 +110,10 @@ function M.new(spec)
     if not is_right then
       return nil, err
     end
+  end
+  is_right, err = families.check(where, spec)
+  if not is_right then
+    return nil, err
   end
   local apis
   apis, err = make_apis(where, spec)
@@ -281,6 +290,8 @@ local builtin = {
     name = "openai", base_url = "https://api.openai.com/v1", key = "OPENAI_API_KEY",
     quirks = { system_role = "developer", openai_models = true },
     responses = { system_role = "developer", openai_models = true },
+    images = { models = { "gpt-image-1", "gpt-image-1-mini" } },
+    embeddings = { models = { "text-embedding-3-small", "text-embedding-3-large" } },
     models = {
       "gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-5", "gpt-5-mini", "gpt-5-nano",
       "gpt-5.4", "gpt-5.4-mini", "o4-mini", "o3",
@@ -289,7 +300,7 @@ local builtin = {
   {
     name = "anthropic", base_url = "https://api.anthropic.com", key = "ANTHROPIC_API_KEY",
     frame = anthropic.frame, encode = anthropic.encode, decoder = anthropic.decoder,
-    known_quirks = anthropic.known_quirks, default_api = "messages",
+    known_quirks = anthropic.known_quirks, default_api = "messages", catalogue = anthropic_media.catalogue,
     models = {
       "claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-5", "claude-sonnet-5", "claude-opus-5",
       "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5-5",
@@ -305,6 +316,7 @@ local builtin = {
     name = "gemini", base_url = "https://generativelanguage.googleapis.com/v1beta", key = "GEMINI_API_KEY",
     frame = gemini.frame, encode = gemini.encode, decoder = gemini.decoder, default_api = "native",
     known_quirks = gemini.known_quirks,
+    images = gemini_media.images, embeddings = gemini_media.embeddings, catalogue = gemini_media.catalogue,
     models = {
       "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite", "gemini-3-flash-preview", "gemini-3.1-pro-preview",
       "gemini-3.5-flash",
@@ -318,13 +330,14 @@ local builtin = {
   {
     name = "cohere", base_url = "https://api.cohere.com/v2", key = "COHERE_API_KEY",
     frame = cohere.frame, encode = cohere.encode, decoder = cohere.decoder, default_api = "native",
-    known_quirks = cohere.known_quirks,
+    known_quirks = cohere.known_quirks, embeddings = cohere_media.embeddings, catalogue = cohere_media.catalogue,
     models = { "command-a-plus-05-2026", "command-a-03-2025", "command-r7b-12-2024" },
   },
   {
     name = "ollama", base_url = "http://127.0.0.1:11434",
     frame = ollama.frame, encode = ollama.encode, decoder = ollama.decoder, default_api = "native",
     known_quirks = ollama.known_quirks, quirks = { num_ctx = 8192 }, apis = { chat = ollama.chat },
+    embeddings = ollama_media.embeddings, catalogue = ollama_media.catalogue,
   },
 }
 
@@ -349,6 +362,9 @@ end
 ---@field known_quirks? table<string, string> the flags there are; others are refused
 ---@field default_api? string what people call this wire format: "chat", "messages", "native"
 ---@field apis table<string, perilune.Provider> the vendor's other wire formats, by name
+---@field images? perilune.ImageFamily
+---@field embeddings? perilune.EmbeddingFamily
+---@field catalogue? perilune.CatalogueFamily the list of its models
 ---@field source? string where a registered one comes from: "built in", a file, "a script"
 
 ---@class perilune.Decoder

@@ -15,7 +15,7 @@ M.frame = "lines"
 M.encode = body.encode
 M.known_quirks = body.known_quirks
 
-local REPAIR = { repair = true }
+local REPAIR = wire.REPAIR
 
 local stop_reasons = { stop = "stop", length = "length" }
 

@@ -1,10 +1,11 @@
 -- The chat.completions wire format and its many dialects: OpenAI, and everybody who says "compatible". A pure
--- translator: what to send is in openai_chat_body, this file reads what comes back. The answer never ends at
--- `finish_reason`: usage, and errors, come after it; it ends at [DONE] or at the end of the body. One decoder reads
--- streamed and whole answers.
+-- translator: what to send is in openai_chat_body, this file reads what comes back, openai_chat_extras the rarer parts of
+-- it. The answer never ends at `finish_reason`: usage, and errors, come after it; it ends at [DONE] or at the end of the
+-- body. One decoder reads streamed and whole answers.
 local body = require "perilune.model.provider.openai_chat_body"
 local calls = require "perilune.model.provider.calls"
 local errors = require "perilune.std.errors"
+local extras = require "perilune.model.provider.openai_chat_extras"
 local failure = require "perilune.model.provider.failure"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
@@ -17,7 +18,7 @@ M.encode = body.encode
 M.known_quirks = body.known_quirks
 
 local null = json.null
-local REPAIR = { repair = true } -- lone surrogates and duplicate keys are the wire's business, not a reason to fail
+local REPAIR = wire.REPAIR
 
 -- The providers' words for why a model stopped.
 local stop_reasons = {
@@ -98,74 +99,6 @@ local function read_parts(self, events, parts, state)
 end
 
 
--- The fields of a reasoning detail that grow from fragment to fragment.
-local growing = { "text", "summary", "data" }
-
-
-local function new_detail(detail)
-  local pieces = {}
-  for _, key in ipairs(growing) do
-    pieces[key] = text(detail[key]) and { detail[key] }
-  end
-  return { item = detail, pieces = pieces }
-end
-
-
-local function grow_detail(kept, detail)
-  for key, value in pairs(detail) do
-    local pieces = kept.pieces[key]
-    if pieces and text(value) then
-      pieces[#pieces + 1] = value
-    elseif value ~= null and not pieces then
-      kept.item[key] = value
-    end
-  end
-end
-
-
--- Reasoning details come in fragments; consecutive ones of the same kind and index are one item.
-local function keep_details(state, details)
-  state.details = state.details or {}
-  for _, detail in ipairs(details) do
-    if type(detail) == "table" then
-      local last = state.details[#state.details]
-      local item = last and last.item
-      if item and item.type == detail.type and item.index == detail.index then
-        grow_detail(last, detail)
-      else
-        state.details[#state.details + 1] = new_detail(detail)
-      end
-    end
-  end
-end
-
-
-local function push_details(self, events, state)
-  for _, kept in ipairs(state.details or {}) do
-    for key, pieces in pairs(kept.pieces) do
-      kept.item[key] = table.concat(pieces)
-    end
-    events[#events + 1] = {
-      type = "item", item = kept.item, choice = state.shown,
-      provider = self.target.name or "openai", model = self.target.model or self.model,
-    }
-  end
-end
-
-
-local function read_images(self, events, images, state)
-  for _, image in ipairs(images) do
-    local url = type(image) == "table" and type(image.image_url) == "table" and text(image.image_url.url)
-    if url then
-      local media = wire.media { url = url }
-      self.has_content = true
-      events[#events + 1] =
-        { type = "image", url = media.url, data = media.data, media_type = media.media_type, choice = state.shown }
-    end
-  end
-end
-
-
 local function read_calls(self, events, fragments, state)
   for _, fragment in ipairs(fragments) do
     if type(fragment) == "table" then
@@ -180,7 +113,7 @@ end
 -- The rare fields of a delta, out of the way of the common ones.
 local function read_rest(self, events, delta, state)
   if type(delta.reasoning_details) == "table" then
-    keep_details(state, delta.reasoning_details)
+    extras.keep_details(state, delta.reasoning_details)
   end
   if type(delta.tool_calls) == "table" then
     read_calls(self, events, delta.tool_calls, state)
@@ -189,8 +122,12 @@ local function read_rest(self, events, delta, state)
     state.calls:add(events, 0, nil, delta.function_call.name, delta.function_call.arguments)
     self.has_content = true
   end
-  if type(delta.images) == "table" then
-    read_images(self, events, delta.images, state)
+  if delta.images or delta.audio or delta.annotations then
+    local before = #events
+    extras.read_images(events, state, delta.images)
+    extras.read_audio(events, state, delta.audio, self.request)
+    extras.read_annotations(events, state, delta.annotations)
+    self.has_content = self.has_content or #events > before
   end
 end
 
@@ -220,6 +157,9 @@ local function read_choice(self, events, choice)
     end
     read_rest(self, events, delta, state)
   end
+  if type(choice.logprobs) == "table" then
+    extras.read_logprobs(events, state, choice.logprobs)
+  end
   state.finish_reason = text(choice.finish_reason) or state.finish_reason
   if type(choice.usage) == "table" then
     self.usage = choice.usage
@@ -236,18 +176,22 @@ local function start(self, events, root, choices)
 end
 
 
-local function read_usage(self, root)
+-- What is said of the answer as a whole; the last word counts.
+local function read_root(self, root)
   if type(root.usage) == "table" then
     self.usage = root.usage
   elseif type(root.x_groq) == "table" and type(root.x_groq.usage) == "table" then
     self.usage = root.x_groq.usage
   end
+  self.service_tier = text(root.service_tier) or self.service_tier
+  self.citations, self.search_results = root.citations or self.citations, root.search_results or self.search_results
 end
 
 
 local function push_usage(self, events)
   local counted = usage.from_openai(self.usage)
   if counted then
+    counted.service_tier = self.service_tier
     events[#events + 1] = { type = "usage", usage = counted }
   end
 end
@@ -271,7 +215,12 @@ local function stop_reason(state)
 end
 
 
--- Everything an answer ends with: opaque items, complete calls, usage, the reason.
+local function is_list(value)
+  return type(value) == "table" and #value > 0
+end
+
+
+-- Everything an answer ends with: sources, opaque items, complete calls, usage, the reason.
 local function finish(self)
   local events = {}
   local first = choice_state(self, 0)
@@ -282,6 +231,7 @@ local function finish(self)
       retryable = true, maybe_billed = true, details = { finish_reason = first.finish_reason },
     })
   end
+  extras.push_sources(events, first, is_list(self.search_results) and self.search_results or self.citations)
   local indexes, others = {}, nil
   for index in pairs(self.choices) do
     indexes[#indexes + 1] = index
@@ -289,7 +239,7 @@ local function finish(self)
   table.sort(indexes)
   for _, index in ipairs(indexes) do
     local state = self.choices[index]
-    push_details(self, events, state)
+    extras.push_details(events, state, self.target.name or "openai", self.target.model or self.model)
     state.calls:finish(events)
     if index > 0 then
       others = others or {}
@@ -346,7 +296,7 @@ function methods:feed(data, event_name)
     root = root[1] -- some gateways wrap an error in a list
   end
   local events = {}
-  read_usage(self, root)
+  read_root(self, root)
   local choices = type(root.choices) == "table" and root.choices or {}
   if is_error(self, root, event_name) then
     start(self, events, root, {})
@@ -364,6 +314,17 @@ function methods:feed(data, event_name)
 end
 
 
+-- Has every choice said why it ended? One that has not was cut off.
+local function all_finished(self)
+  for _, state in pairs(self.choices) do
+    if not state.finish_reason then
+      return false
+    end
+  end
+  return true
+end
+
+
 ---Says that the body has ended.
 ---@return table[] events
 function methods:finish()
@@ -371,7 +332,7 @@ function methods:finish()
     return {}
   end
   local first = self.choices[0]
-  if first and (first.finish_reason or self.is_whole) then
+  if first and (self.is_whole or all_finished(self)) then
     return finish(self)
   end
   if self.frames == 0 and (self.status or 200) >= 400 then

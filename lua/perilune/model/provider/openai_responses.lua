@@ -4,10 +4,12 @@
 -- is kept for the way back is decided in openai_responses_items.
 local body = require "perilune.model.provider.openai_responses_body"
 local calls = require "perilune.model.provider.calls"
+local citations = require "perilune.model.provider.citations"
 local failure = require "perilune.model.provider.failure"
 local items = require "perilune.model.provider.openai_responses_items"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
+local wire = require "perilune.model.provider.wire"
 
 local M = {}
 
@@ -16,7 +18,7 @@ M.encode = body.encode
 M.known_quirks = body.known_quirks
 
 local null = json.null
-local REPAIR = { repair = true }
+local REPAIR = wire.REPAIR
 
 local incomplete_reasons = { max_output_tokens = "length", max_tokens = "length", content_filter = "content_filter" }
 
@@ -68,6 +70,7 @@ end
 local function push_usage(self, events)
   local counted = usage.from_responses(self.usage)
   if counted then
+    counted.service_tier = self.service_tier
     events[#events + 1] = { type = "usage", usage = counted }
   end
 end
@@ -229,7 +232,9 @@ end
 
 
 local function push_items(self, events, response)
-  for _, item in ipairs(items.to_keep(sorted_items(self, list(response.output)), response.store == true)) do
+  local sorted = sorted_items(self, list(response.output))
+  citations.new():add_items(events, sorted)
+  for _, item in ipairs(items.to_keep(sorted, response.store == true)) do
     events[#events + 1] =
       { type = "item", item = item, provider = items.provider(self.target), model = self.target.model or self.model }
   end
@@ -251,6 +256,7 @@ end
 -- Everything an answer ends with: calls, opaque items, usage, the reason.
 local function finish(self, events, response)
   self.usage = type(response.usage) == "table" and response.usage or self.usage
+  self.service_tier = text(response.service_tier)
   local status = text(response.status)
   if self.error or status == "failed" or type(response.error) == "table" then
     self.finish_reason = status

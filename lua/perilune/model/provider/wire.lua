@@ -7,6 +7,10 @@ local M = {}
 local DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 local SHORT_ID_LENGTH = 9
 
+---How frames are decoded. Lone surrogates and duplicate keys are the wire's business, not a reason to fail; what is nested
+---more deeply than this could not be written inside a table of ours.
+M.REPAIR = { repair = true, depth = 100 }
+
 local audio_formats = {
   ["audio/wav"] = "wav", ["audio/x-wav"] = "wav", ["audio/wave"] = "wav", ["audio/mpeg"] = "mp3", ["audio/mp3"] = "mp3",
 }

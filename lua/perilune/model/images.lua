@@ -1,0 +1,225 @@
+-- Images out: one call over whoever draws. A vendor that draws one image a request is asked as often as images are wanted, side
+-- by side. `:save` writes an image to a file, and fetches it first when the answer is an address.
+local check = require "perilune.std.check"
+local clock = require "perilune.sys.clock"
+local errors = require "perilune.std.errors"
+local exchange = require "perilune.model.exchange"
+local family = require "perilune.model.family"
+local fetch = require "perilune.net.fetch"
+local fs = require "perilune.sys.fs"
+local media = require "perilune.std.media"
+local task = require "perilune.sys.task"
+local usages = require "perilune.model.usage"
+
+local M = {}
+
+---Time limit of one request and of fetching one image, in seconds: drawing is slow.
+M.TIMEOUT = 300
+
+local COUNT_MAX = 10
+local FETCH_BYTES_MAX = 64 << 20
+
+---The options and their types.
+M.options = {
+  prompt = "string", model = "string", n = "integer", size = "string", response_format = "string", quality = "string",
+  style = "string", background = "string", output_format = "string", seed = "integer", user = "string", timeout = "number",
+  provider_specific_params = "table",
+}
+
+local formats = { url = true, b64_json = true }
+
+local image_methods, result_methods = {}, {}
+
+
+---@class perilune.Image
+---@field url? string where it can be fetched, for a while
+---@field b64_json? string the image itself, base64
+---@field media_type? string
+---@field revised_prompt? string
+
+---@class perilune.Images
+---@field created integer
+---@field data perilune.Image[]
+---@field provider string
+---@field model string
+---@field usage? perilune.Usage
+
+
+-- The bytes of an image that is an address.
+local function download(image)
+  local settings = getmetatable(image).settings
+  local response, err = fetch.request(image.url, {
+    timeout = M.TIMEOUT, body_bytes = FETCH_BYTES_MAX, proxy = exchange.proxy(image.url, settings), ca_file = settings.ca_file,
+    verify_ssl = settings.verify_ssl,
+  })
+  if not response then
+    return nil, err
+  elseif response.status ~= 200 then
+    return media.refuse(("the image cannot be fetched: HTTP %d (%s)"):format(response.status, image.url))
+  end
+  return response.body
+end
+
+
+local function bytes_of(image)
+  if image.b64_json then
+    return media.bytes(image.b64_json)
+  end
+  return download(image)
+end
+
+
+---The image itself; fetched, when it is an address. Raises when it cannot be had.
+---@return string
+function image_methods:bytes()
+  local bytes, err = bytes_of(self)
+  if not bytes then
+    error(err, 0)
+  end
+  return bytes
+end
+
+
+---Writes it to a file. Raises when that fails.
+---@param path string
+---@return string path
+function image_methods:save(path)
+  check.string("image:save: path", path)
+  local written, err = fs.write(path, self:bytes())
+  if not written then
+    error(err, 0)
+  end
+  return path
+end
+
+
+---Writes the first image to a file.
+---@param path string
+---@return string path
+function result_methods:save(path)
+  return self.data[1]:save(path)
+end
+
+
+local result_metatable = { __name = "perilune.Images", __index = result_methods }
+
+
+local function refuse(problem, ...)
+  return nil, errors.new { kind = "configuration", message = "image: " .. problem:format(...), retryable = false }
+end
+
+
+local function check_request(request)
+  if type(request.prompt) ~= "string" or not request.prompt:find("%S") then
+    return refuse("'prompt' is missing: say what to draw")
+  elseif request.n and (request.n < 1 or request.n > COUNT_MAX) then
+    return refuse("'n' is 1 to %d, not %d", COUNT_MAX, request.n)
+  elseif request.size and request.size ~= "auto" and not request.size:find("^[1-9]%d*x[1-9]%d*$") then
+    return refuse("'size' is like \"1024x1024\", or \"auto\", not '%s'", request.size)
+  elseif request.response_format and not formats[request.response_format] then
+    return refuse("'response_format' is \"url\" or \"b64_json\", not '%s'", request.response_format)
+  end
+  return request
+end
+
+
+-- One request to the provider.
+local function ask(request, target, drawer, settings)
+  if drawer.answer then
+    return drawer.answer(request)
+  end
+  local http, err = drawer.encode(request, target)
+  return exchange.run(http, err, target, drawer.decode, { settings = settings, timeout = request.timeout or M.TIMEOUT })
+end
+
+
+-- As many requests as images, at the same time; the first error is the error of all.
+local function ask_each(request, target, drawer, settings)
+  local single, parts, failed = {}, {}, nil
+  for option, value in pairs(request) do
+    single[option] = option ~= "n" and value or nil
+  end
+  do
+    local group <close> = task.group()
+    for position = 1, request.n or 1 do
+      group:spawn(function()
+        local part, err = ask(single, target, drawer, settings)
+        parts[position], failed = part, failed or err
+      end)
+    end
+  end
+  if failed then
+    return nil, failed
+  end
+  local joined = { data = {} }
+  for _, part in ipairs(parts) do
+    table.move(part.data, 1, #part.data, #joined.data + 1, joined.data)
+    joined.created = joined.created or part.created
+    joined.usage = usages.add(joined.usage, part.usage)
+  end
+  return joined
+end
+
+
+-- Who asked for data gets data, also from those who only give addresses.
+local function as_data(image)
+  local bytes, err = bytes_of(image)
+  if not bytes then
+    return nil, err
+  end
+  local part
+  part, err = media.part(bytes, { kind = "image" })
+  if not part then
+    return nil, err
+  end
+  image.url, image.b64_json, image.media_type = nil, part.data, part.media_type
+  return true
+end
+
+
+local function finish(result, request, target, settings)
+  local metatable = { __name = "perilune.Image", __index = image_methods, settings = settings }
+  for _, image in ipairs(result.data) do
+    setmetatable(image, metatable)
+    if image.url and request.response_format == "b64_json" then
+      local is_data, err = as_data(image)
+      if not is_data then
+        return nil, err
+      end
+    end
+  end
+  result.created = result.created or math.floor(clock.wall())
+  result.provider, result.model = target.name, target.model
+  exchange.priced(result.usage, target)
+  return setmetatable(result, result_metatable)
+end
+
+
+---Draws images.
+---@param options { prompt: string, model: string?, n: integer?, size: string?, response_format: "url"|"b64_json"|nil }
+---@param settings perilune.Settings
+---@return perilune.Images?
+---@return perilune.Error?
+function M.generate(options, settings)
+  local request, err = check_request(options)
+  if not request then
+    return nil, err
+  end
+  local target, drawer = family.target("images", request.model, settings)
+  if not target then
+    return nil, drawer
+  end
+  local result
+  if target.quirks.one_each then
+    result, err = ask_each(request, target, drawer, settings)
+  else
+    result, err = ask(request, target, drawer, settings)
+  end
+  if not result then
+    return nil, err
+  end
+  return finish(result, request, target, settings)
+end
+
+
+return M

@@ -1,0 +1,44 @@
+local config = require "perilune.config"
+local errors = require "perilune.std.errors"
+local fs = require "perilune.sys.fs"
+
+
+-- The settings out of a configuration file with this text; `nil, err` for what is wrong with it.
+local function load_text(text)
+  local folder = assert(fs.temp_dir("perilune-config"))
+  local path = folder .. "/config.lua"
+  assert(fs.write(path, text))
+  local ok, settings, err = pcall(config.load, { config = path })
+  assert(fs.remove(folder, { recursive = true }))
+  if not ok then
+    return nil, settings
+  end
+  return settings, err
+end
+
+
+describe("configured prices", function()
+  it("are dollars per million tokens, by provider and model", function()
+    local settings = assert(load_text('return { prices = { ["openai/my-model"] = { input = 1.5, cached = 0, output = 6 } } }'))
+    assert.are.same({ ["openai/my-model"] = { input = 1.5, cached = 0, output = 6 } }, settings.prices)
+  end)
+
+  for text, problem in pairs {
+    ['{ ["openai/m"] = { input = 1 } }'] = "needs 'input' and 'output'",
+    ['{ ["openai/m"] = { input = 1, output = -1 } }'] = "option 'output' must not be negative",
+    ['{ ["openai/m"] = { input = 0/0, output = 1 } }'] = "option 'input' must not be negative",
+    ['{ ["openai/m"] = { input = 1, outptu = 1 } }'] = "did you mean 'output'",
+    ['{ ["openai/m"] = 5 }'] = "must be a table",
+    ['{ ["my-model"] = { input = 1, output = 1 } }'] = "must be named provider/model",
+    ["{ { input = 1, output = 1 } }"] = "must be named provider/model",
+    ["5"] = "must be a table",
+  } do
+    it("are refused when they are " .. text, function()
+      local settings, err = load_text("return { prices = " .. text .. " }")
+      assert.is_nil(settings)
+      assert.is_true(errors.is(err, "configuration"))
+      assert.is_truthy(tostring(err):find(problem, 1, true), tostring(err))
+      assert.is_truthy(tostring(err):find("config.lua", 1, true), tostring(err))
+    end)
+  end
+end)
