@@ -2,6 +2,7 @@
 -- back into an exit code.
 local errors = require "perilune.std.errors"
 local strict = require "perilune.std.strict"
+local task = require "perilune.sys.task"
 
 -- os.exit in a script ends the main task; the host then closes what is open. (The C function would skip all of that.)
 local function exit(code)
@@ -23,8 +24,11 @@ return function(arg, version)
   if arg[1] ~= "test" then -- a test framework makes globals of its own
     strict.install(_G)
   end
+  -- In a task of its own: what it did to its budget or its deadline must not keep us from reporting it.
   local cli = require "perilune.cli"
-  local ok, result = xpcall(cli.main, cli.describe, arg, version)
+  local work = task.spawn(cli.main, arg, version)
+  task.foreground(work)
+  local ok, result = pcall(work.wait, work)
   if ok then
     return result
   end

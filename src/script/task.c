@@ -33,7 +33,8 @@ struct task { /* freed when it is done and nobody holds a reference */
     enum task_status status;
     bool is_woken_early; /* woken between task_waiter and the yield */
     bool is_failed, is_error_seen;
-    int over_budget; /* how often the task was told that its budget is spent */
+    int over_budget;         /* how often the task was told that its budget is spent */
+    char *over_budget_where; /* and where that was first; owned */
     int nresults;
     const char *cancel_reason;
     struct task_limits limits;
@@ -84,12 +85,17 @@ static void push_where(lua_State *L)
     lua_pushnil(L);
 }
 
-static int raise_error(lua_State *L, enum err code, const char *text, const char *reason)
+static int raise_error(lua_State *L, struct task *t, enum err code, const char *text, const char *reason)
 {
     struct err_info info;
     err_set(&info, code, "%s", text);
     args_push_error(L, &info);
-    push_where(L);
+    if (code == ERR_BUDGET && t->over_budget_where)
+        lua_pushstring(L, t->over_budget_where);
+    else
+        push_where(L);
+    if (code == ERR_BUDGET && !t->over_budget_where)
+        t->over_budget_where = mem_str(lua_tostring(L, -1));
     lua_setfield(L, -2, "where");
     if (reason) {
         lua_pushstring(L, reason);
@@ -101,11 +107,11 @@ static int raise_error(lua_State *L, enum err code, const char *text, const char
 static void raise_if_over(lua_State *L, struct task *t)
 {
     if (t->over_budget && !t->limits.shields)
-        raise_error(L, ERR_BUDGET, "the task computed too long without waiting and was stopped (run --slice SECONDS)", NULL);
+        raise_error(L, t, ERR_BUDGET, "the task computed too long without waiting and was stopped (run --slice SECONDS)", NULL);
     if (t->cancel_reason && !t->limits.shields)
-        raise_error(L, ERR_CANCELLED, "the task was cancelled", t->cancel_reason);
+        raise_error(L, t, ERR_CANCELLED, "the task was cancelled", t->cancel_reason);
     if (task_is_late(t))
-        raise_error(L, ERR_TIMEOUT, "the deadline has passed", NULL);
+        raise_error(L, t, ERR_TIMEOUT, "the deadline has passed", NULL);
 }
 
 /* Waiting and waking */
@@ -203,15 +209,16 @@ static void on_tick(lua_State *L, lua_Debug *ar)
     struct tasks *ts = tasks_of(L);
     struct task *t = ts->running;
     UNUSED(ar);
-    ticker_done(L, 0);
-    if (!t)
-        return;
     int64_t now_us = clock_mono_us(ts->host->clock);
-    if (now_us - t->resumed_us > ts->slice_us || t->over_budget) {
+    if (t && (t->over_budget || now_us - t->resumed_us > ts->slice_us)) {
         /* Time for its close handlers; after that, a script that swallows the error is given no instruction. */
         t->over_budget++;
         ticker_done(L, t->over_budget < OVER_BUDGET_RAISES ? OVER_BUDGET_INSTRUCTIONS : 1);
+    } else {
+        ticker_done(L, 0);
     }
+    if (!t)
+        return;
     /* Signals and sockets are served although the script does not wait; this runs no Lua. */
     if (now_us - ts->loop_stepped_us > LOOP_STARVED_US) {
         loop_step(ts->host->loop, LOOP_NOWAIT);
@@ -355,6 +362,7 @@ void task_unref(lua_State *L, struct task *t)
             lua_pop(L, 1);
     }
     luaL_unref(L, LUA_REGISTRYINDEX, t->co_ref);
+    mem_free(t->over_budget_where);
     mem_free(t);
 }
 

@@ -1,5 +1,4 @@
 -- The command line: global options, the table of commands, and what an error becomes (a message and an exit code).
-local errors = require "perilune.std.errors"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 local proc = require "perilune.sys.proc"
@@ -156,19 +155,6 @@ function M.main(arg, version)
   setmetatable(values, { __index = global })
   local app <close> = make_app(values)
   return command.run(values, rest, app) or 0
-end
-
-
----The message handler of the main task: makes an error object of what was raised, with the way there when it was none. What is
----closed on the way out sees this object.
----@param err any
----@return perilune.Error
-function M.describe(err)
-  if not errors.is(err) then
-    err = errors.wrap(err)
-    err.traceback = debug.traceback(nil, 3)
-  end
-  return err
 end
 
 

@@ -12,17 +12,17 @@ local counts = { success = 0, failure = 0, error = 0, pending = 0 }
 
 
 -- What a test left behind gets a moment to end by itself (a closed connection, a cancelled task).
-local function leftovers()
+local function leftovers(own_tasks)
   local tries = 0
   repeat
-    local tasks, requests = task.count() - 1, fetch.live()
+    local tasks, requests = task.count() - own_tasks, fetch.live()
     if tasks == 0 and requests == 0 then
       return nil
     end
     tries = tries + 1
     task.sleep(0.005)
   until tries * 0.005 > SETTLE_SECONDS
-  return ("%d tasks and %d requests were left running"):format(task.count() - 1, fetch.live())
+  return ("%d tasks and %d requests were left running"):format(task.count() - own_tasks, fetch.live())
 end
 
 
@@ -30,7 +30,7 @@ end
 ---@param busted table
 ---@param counts_path string? where `N passed, N failed, N skipped` goes at the end
 function M.install(busted, counts_path)
-  local main, watchdog = task.current(), nil
+  local main, own_tasks, watchdog = task.current(), task.count(), nil
   busted.subscribe({ "test", "start" }, function(element)
     watchdog = task.spawn(function()
       for _ = 1, TEST_SECONDS do -- one by one: a test may move the clock
@@ -43,7 +43,7 @@ function M.install(busted, counts_path)
   end)
   busted.subscribe({ "test", "end" }, function(element, _, status)
     watchdog:cancel()
-    local left = leftovers()
+    local left = leftovers(own_tasks)
     if left then
       io.stderr:write(("\nleft over after '%s': %s\n"):format(element.name, left))
       counts.failure = counts.failure + 1
