@@ -1,5 +1,9 @@
 -- perilune test: busted specs inside the host, so that they can wait, fetch and serve.
 local options = require "perilune.cli.options"
+local task = require "perilune.sys.task"
+
+-- Specs may compute for as long as they like; a test that hangs is ended by perilune.testing.busted.
+local SLICE_SECONDS = 1e6
 
 local M = {
   usage = "test [OPTION...] [PATH...] [-- BUSTED-OPTION...]",
@@ -25,6 +29,7 @@ function M.run(values, words)
     return true
   end
   rawset(_G, "arg", words)
+  task.slice(SLICE_SECONDS)
   require "busted.runner" { standalone = false }
   return 0
 end

@@ -90,9 +90,16 @@ function run:give_up(err)
   if #self.attempts > 1 then
     err = all_failed(self.attempts)
   end
-  -- What is known of the answer (its model, what it used) goes out before the error.
-  self.held_n = self.held_n + 1
-  self.held[self.held_n] = { type = "error", error = err }
+  -- What is known of the answer (its model, what it used) goes out before the error; white space does not.
+  local told = {}
+  for position = 1, self.held_n do
+    local event = self.held[position]
+    if event.type == "start" or event.type == "usage" then
+      told[#told + 1] = event
+    end
+  end
+  told[#told + 1] = { type = "error", error = err }
+  self.held, self.held_n = told, #told
   self.is_committed = true
   return self:next()
 end
