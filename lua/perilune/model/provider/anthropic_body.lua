@@ -2,7 +2,6 @@
 -- first in the user message that follows; options that the format does not have (penalties, seed, logprobs) are left
 -- out, but more than one answer (`n`) is an error. Thinking is adaptive where the model knows it, a budget of tokens
 -- elsewhere.
-local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local wire = require "perilune.model.provider.wire"
 
@@ -291,10 +290,7 @@ local function encode_body(request, target)
   encode_format(body, request, system)
   encode_thinking(body, request, target)
   body.system = #system > 0 and table.concat(system, "\n\n") or nil
-  for name, value in pairs(request.provider_specific_params or {}) do
-    body[name] = value
-  end
-  return body
+  return wire.merge_specific(body, request)
 end
 
 
@@ -304,28 +300,19 @@ end
 ---@return perilune.HttpRequest?
 ---@return perilune.Error?
 function M.encode(request, target)
-  if (request.n or 1) ~= 1 then
-    return nil, errors.new {
-      kind = "configuration", message = "this provider gives one answer to a request, not n = " .. request.n,
-      provider = target.name, model = target.model, retryable = false,
-    }
+  local ok, err = wire.one_answer(request, target)
+  if not ok then
+    return nil, err
   end
-  local body, err = encode_body(request, target)
+  local body
+  body, err = encode_body(request, target)
   if not body then
     return nil, err
   end
-  local bytes
-  bytes, err = json.encode(body)
-  if not bytes then
-    return nil, err
-  end
-  local headers = {
-    ["content-type"] = "application/json", ["anthropic-version"] = VERSION,
-    accept = body.stream and "text/event-stream" or "application/json", ["x-api-key"] = target.api_key,
-  }
   local path = target.base_url:find("/v1/*$") and "messages" or "v1/messages"
-  local url = wire.join(target.base_url, path)
-  return { method = "POST", url = url, headers = wire.headers(headers, target), body = bytes }
+  return wire.post(wire.join(target.base_url, path), body, target, {
+    headers = { ["anthropic-version"] = VERSION, ["x-api-key"] = target.api_key }, accept = body.stream and wire.EVENTS,
+  })
 end
 
 

@@ -1,7 +1,6 @@
 -- Writes requests to Cohere's chat, version 2. Surprising decisions: a named tool choice shows that tool alone and
 -- requires a call, because a name cannot be said; the plan and the thinking of an answer go back with its tool calls,
 -- as the model left them; `strict` is a flag of the whole request.
-local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local narrow = require "perilune.model.provider.narrow"
 local wire = require "perilune.model.provider.wire"
@@ -156,10 +155,7 @@ local function encode_body(request, target)
     body[name] = request[option]
   end
   encode_tools(body, request)
-  for name, value in pairs(request.provider_specific_params or {}) do
-    body[name] = value
-  end
-  return body
+  return wire.merge_specific(body, request)
 end
 
 
@@ -169,26 +165,16 @@ end
 ---@return perilune.HttpRequest?
 ---@return perilune.Error?
 function M.encode(request, target)
-  if (request.n or 1) ~= 1 then
-    return nil, errors.new {
-      kind = "configuration", message = "this provider gives one answer to a request, not n = " .. request.n,
-      provider = target.name, model = target.model, retryable = false,
-    }
+  local ok, err = wire.one_answer(request, target)
+  if not ok then
+    return nil, err
   end
-  local body, err = encode_body(request, target)
+  local body
+  body, err = encode_body(request, target)
   if not body then
     return nil, err
   end
-  local bytes
-  bytes, err = json.encode(body)
-  if not bytes then
-    return nil, err
-  end
-  local headers = {
-    ["content-type"] = "application/json", accept = body.stream and "text/event-stream" or "application/json",
-    authorization = target.api_key and ("Bearer " .. target.api_key) or nil,
-  }
-  return { method = "POST", url = wire.join(target.base_url, "chat"), headers = wire.headers(headers, target), body = bytes }
+  return wire.post(wire.join(target.base_url, "chat"), body, target, { accept = body.stream and wire.EVENTS })
 end
 
 

@@ -293,24 +293,17 @@ function M.encode(request, target)
   if not base then
     return nil, err
   end
-  local body, bytes
+  local body
   body, err = encode_body(request, target, quirks)
   if not body then
     return nil, err
   end
-  bytes, err = json.encode(body)
-  if not bytes then
-    return nil, err
-  end
   local is_stream = request.stream ~= false
-  local headers = {
-    ["content-type"] = "application/json", accept = is_stream and "text/event-stream" or "application/json",
-    ["x-goog-api-key"] = not quirks.bearer and target.api_key or nil,
-    authorization = quirks.bearer and target.api_key and "Bearer " .. target.api_key or nil,
-  }
   local model = target.model:find("/", 1, true) and target.model or "models/" .. target.model
   local path = model .. (is_stream and ":streamGenerateContent?alt=sse" or ":generateContent")
-  return { method = "POST", url = wire.join(base, path), headers = wire.headers(headers, target), body = bytes }
+  return wire.post(wire.join(base, path), body, target, {
+    headers = not quirks.bearer and { ["x-goog-api-key"] = target.api_key } or nil, accept = is_stream and wire.EVENTS,
+  })
 end
 
 

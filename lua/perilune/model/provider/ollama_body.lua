@@ -1,7 +1,6 @@
 -- Writes requests to Ollama's own /api/chat. Surprising decisions: a prompt that does not fit is an error of the server
 -- (`truncate = false`) instead of a conversation that silently loses its beginning; the context is sized explicitly;
 -- there is no tool_choice, so it decides which tools are shown; a level of thinking exists for gpt-oss alone.
-local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local narrow = require "perilune.model.provider.narrow"
 local wire = require "perilune.model.provider.wire"
@@ -180,27 +179,17 @@ end
 ---@return perilune.HttpRequest?
 ---@return perilune.Error?
 function M.encode(request, target)
-  if (request.n or 1) ~= 1 then
-    return nil, errors.new {
-      kind = "configuration", message = "this provider gives one answer to a request, not n = " .. request.n,
-      provider = target.name, model = target.model, retryable = false,
-    }
+  local ok, err = wire.one_answer(request, target)
+  if not ok then
+    return nil, err
   end
-  local body, err = encode_body(request, target)
+  local body
+  body, err = encode_body(request, target)
   if not body then
     return nil, err
   end
-  local bytes
-  bytes, err = json.encode(body)
-  if not bytes then
-    return nil, err
-  end
-  local headers = {
-    ["content-type"] = "application/json", accept = body.stream and "application/x-ndjson" or "application/json",
-    authorization = target.api_key and ("Bearer " .. target.api_key) or nil,
-  }
   local url = wire.join(M.root(target.base_url), "api/chat")
-  return { method = "POST", url = url, headers = wire.headers(headers, target), body = bytes }
+  return wire.post(url, body, target, { accept = body.stream and "application/x-ndjson" })
 end
 
 

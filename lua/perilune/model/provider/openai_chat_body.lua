@@ -305,24 +305,8 @@ function M.encode(request, target)
   end
   encode_options(body, request, target, quirks)
   encode_tools(body, request, quirks)
-  for name, value in pairs(request.provider_specific_params or {}) do
-    body[name] = value
-  end
-  local bytes
-  bytes, err = json.encode(body)
-  if not bytes then
-    return nil, err
-  end
-  local headers = {
-    ["content-type"] = "application/json", accept = is_stream and "text/event-stream" or "application/json",
-    authorization = target.api_key and ("Bearer " .. target.api_key) or nil,
-  }
-  return {
-    method = "POST",
-    url = wire.join(target.base_url, "chat/completions"),
-    headers = wire.headers(headers, target),
-    body = bytes,
-  }
+  wire.merge_specific(body, request)
+  return wire.post(wire.join(target.base_url, "chat/completions"), body, target, { accept = is_stream and wire.EVENTS })
 end
 
 

@@ -2,7 +2,6 @@
 -- thought comes back as ciphertext and is sent along; tools are not strict unless they say so, because here silence means
 -- strict; options that the format does not have (penalties, stop, seed, logprobs) are left out, but more than one answer
 -- (`n`) is an error.
-local errors = require "perilune.std.errors"
 local items = require "perilune.model.provider.openai_responses_items"
 local json = require "perilune.json"
 local openai_chat_body = require "perilune.model.provider.openai_chat_body"
@@ -193,10 +192,7 @@ local function encode_body(request, target)
   for _, name in ipairs((target.quirks or {}).drop or {}) do
     body[name] = nil
   end
-  for name, value in pairs(request.provider_specific_params or {}) do
-    body[name] = value
-  end
-  return body
+  return wire.merge_specific(body, request)
 end
 
 
@@ -206,26 +202,16 @@ end
 ---@return perilune.HttpRequest?
 ---@return perilune.Error?
 function M.encode(request, target)
-  if (request.n or 1) ~= 1 then
-    return nil, errors.new {
-      kind = "configuration", message = "the Responses API gives one answer to a request, not n = " .. request.n,
-      provider = target.name, model = target.model, retryable = false,
-    }
+  local ok, err = wire.one_answer(request, target)
+  if not ok then
+    return nil, err
   end
-  local body, err = encode_body(request, target)
+  local body
+  body, err = encode_body(request, target)
   if not body then
     return nil, err
   end
-  local bytes
-  bytes, err = json.encode(body)
-  if not bytes then
-    return nil, err
-  end
-  local headers = {
-    ["content-type"] = "application/json", accept = body.stream and "text/event-stream" or "application/json",
-    authorization = target.api_key and ("Bearer " .. target.api_key) or nil,
-  }
-  return { method = "POST", url = wire.join(target.base_url, "responses"), headers = wire.headers(headers, target), body = bytes }
+  return wire.post(wire.join(target.base_url, "responses"), body, target, { accept = body.stream and wire.EVENTS })
 end
 
 

@@ -11,6 +11,9 @@ local SHORT_ID_LENGTH = 9
 ---more deeply than this could not be written inside a table of ours.
 M.REPAIR = { repair = true, depth = 100 }
 
+---What a stream of events is asked for with.
+M.EVENTS = "text/event-stream"
+
 local audio_formats = {
   ["audio/wav"] = "wav", ["audio/x-wav"] = "wav", ["audio/wave"] = "wav", ["audio/mpeg"] = "mp3", ["audio/mp3"] = "mp3",
 }
@@ -63,6 +66,55 @@ function M.headers(headers, target)
     headers[name:lower()] = value
   end
   return headers
+end
+
+
+---Refuses n > 1 for a format that gives one answer to a request.
+---@param request perilune.Request
+---@param target perilune.Target
+---@return true?
+---@return perilune.Error?
+function M.one_answer(request, target)
+  if (request.n or 1) == 1 then
+    return true
+  end
+  return nil, errors.new {
+    kind = "configuration", message = "this provider gives one answer to a request, not n = " .. request.n,
+    provider = target.name, model = target.model, retryable = false,
+  }
+end
+
+
+---Lays the parameters that go to the provider verbatim over a body.
+---@param body table
+---@param request perilune.Request
+---@return table body
+function M.merge_specific(body, request)
+  for name, value in pairs(request.provider_specific_params or {}) do
+    body[name] = value
+  end
+  return body
+end
+
+
+---The HTTP request that posts `body` as JSON. `headers` are the format's own; without them the key goes as a bearer token.
+---@param url string
+---@param body table
+---@param target perilune.Target
+---@param options? { headers: table<string, string>?, accept: string? } accept: of a stream
+---@return perilune.HttpRequest?
+---@return perilune.Error?
+function M.post(url, body, target, options)
+  local bytes, err = json.encode(body)
+  if not bytes then
+    return nil, err
+  end
+  options = options or {}
+  local headers = { ["content-type"] = "application/json", accept = options.accept or "application/json" }
+  for name, value in pairs(options.headers or { authorization = target.api_key and "Bearer " .. target.api_key }) do
+    headers[name] = value
+  end
+  return { method = "POST", url = url, headers = M.headers(headers, target), body = bytes }
 end
 
 
