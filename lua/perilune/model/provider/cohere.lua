@@ -5,10 +5,10 @@ local body = require "perilune.model.provider.cohere_body"
 local calls = require "perilune.model.provider.calls"
 local citations = require "perilune.model.provider.citations"
 local errors = require "perilune.std.errors"
+local decoder = require "perilune.model.provider.decoder"
 local failure = require "perilune.model.provider.failure"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
-local wire = require "perilune.model.provider.wire"
 
 local M = {}
 
@@ -19,8 +19,6 @@ M.known_quirks = body.known_quirks
 ---An answer with more citations than this keeps the first ones.
 M.CITATIONS_MAX = 1024
 
-local REPAIR = wire.REPAIR
-
 local stop_reasons = {
   COMPLETE = "stop", STOP_SEQUENCE = "stop", MAX_TOKENS = "length", ERROR_LIMIT = "length", TOOL_CALL = "tool_calls",
   ERROR_TOXIC = "content_filter",
@@ -29,49 +27,13 @@ local stop_reasons = {
 -- Words that mean "it failed".
 local failed_reasons = { ERROR = "server", TIMEOUT = "timeout" }
 
-local methods = {}
-local metatable = { __name = "perilune.model.provider.cohere.decoder", __index = methods }
+local fail, push_usage, text = decoder.fail, decoder.push_usage, decoder.text
 
 
-local function text(value)
-  return type(value) == "string" and value ~= "" and value or nil
-end
-
-
----A decoder for one answer.
----@param options? { status: integer?, request: table?, target: table? }
----@return perilune.Decoder
-function M.decoder(options)
-  options = options or {}
-  local request = options.request or {}
-  return setmetatable({
-    status = options.status,
-    target = options.target or {},
-    calls = calls.new { seed = "cohere\0" .. #(request.messages or {}), tools = request.tools },
-    plan = {},          -- fragments of the tool plan
-    thoughts = {},      -- fragments of the thinking
-    citations = {},
-    frames = 0,
-    is_started = false,
-    has_content = false,
-    is_over = false,
-  }, metatable)
-end
-
-
-local function push_usage(self, events)
-  local counted = usage.from_cohere(self.usage)
-  if counted then
-    events[#events + 1] = { type = "usage", usage = counted }
-  end
-end
-
-
-local function fail(self, events, err)
-  push_usage(self, events)
-  events[#events + 1] = { type = "error", error = err }
-  self.is_over = true
-  return events
+local function state(self)
+  self.calls = calls.new { seed = "cohere\0" .. #(self.request.messages or {}), tools = self.request.tools }
+  self.plan, self.thoughts = {}, {} -- fragments of the tool plan and of the thinking
+  self.citations = {}
 end
 
 
@@ -217,18 +179,6 @@ local on = {
 }
 
 
-local function malformed(self, data)
-  if not self.broken and data:find("^%s*%[DONE%]%s*$") then
-    return self:finish()
-  elseif self.frames > 0 and not self.broken then
-    self.broken = data -- the last frame of a stream may be cut; whether it is the last shows later
-    return {}
-  end
-  local reason = self.frames > 0 and "a part of the stream is not JSON" or "the answer is not JSON"
-  return fail(self, {}, failure.from_bytes(self.broken or data, reason, self))
-end
-
-
 local function read_whole(self, events, root)
   start(self, events, root)
   read_message(self, events, root.message)
@@ -237,43 +187,26 @@ local function read_whole(self, events, root)
 end
 
 
----Takes one frame.
----@param data string
----@param event_name? string
----@return table[] events
-function methods:feed(data, event_name)
-  if self.is_over then
-    return {}
-  end
-  local root = not self.broken and json.decode(data, REPAIR)
-  if type(root) ~= "table" then
-    return malformed(self, data)
-  end
-  self.frames = self.frames + 1
-  local events, handler = {}, on[root.type]
+local function read(self, events, root, event_name)
+  local handler = on[root.type]
   if (self.status or 200) >= 400 or text(root.message) or failure.is_error(root, event_name) then
-    return fail(self, events, failure.from_body(root, self))
+    fail(self, events, failure.from_body(root, self))
   elseif handler then
     handler(self, events, root)
   elseif root.type == nil and type(root.message) == "table" then
-    return read_whole(self, events, root)
+    read_whole(self, events, root)
   end
-  return events
 end
 
 
----Says that the body has ended.
----@return table[] events
-function methods:finish()
-  if self.is_over then
-    return {}
-  elseif self.frames == 0 and (self.status or 200) >= 400 then
-    return fail(self, {}, failure.from_bytes(nil, "an empty answer", self))
-  elseif self.frames == 1 and not self.broken and not self.is_started then
-    return fail(self, {}, failure.from_bytes(nil, "the answer is not a message", self))
-  end
-  return fail(self, {}, failure.interrupted())
-end
+---A decoder for one answer.
+M.decoder = decoder.define {
+  name = "cohere", state = state, read = read, usage = usage.from_cohere, missing = "the answer is not a message",
+  ended = function() end, -- message-end is the only end
+  marker = function(self, data)
+    return data:find("^%s*%[DONE%]%s*$") and self:finish()
+  end,
+}
 
 
 return M

@@ -6,20 +6,17 @@ local arguments = require "perilune.model.provider.gemini_arguments"
 local body = require "perilune.model.provider.gemini_body"
 local calls = require "perilune.model.provider.calls"
 local citations = require "perilune.model.provider.citations"
+local decoder = require "perilune.model.provider.decoder"
 local errors = require "perilune.std.errors"
 local failure = require "perilune.model.provider.failure"
 local gemini_items = require "perilune.model.provider.gemini_items"
-local json = require "perilune.json"
 local usage = require "perilune.model.usage"
-local wire = require "perilune.model.provider.wire"
 
 local M = {}
 
 M.frame = "sse"
 M.encode = body.encode
 M.known_quirks = body.known_quirks
-
-local REPAIR = wire.REPAIR
 
 -- The words, and the numbers that some clients ask for instead of them.
 local stop_reasons = {
@@ -33,13 +30,7 @@ local stop_reasons = {
 -- Words that mean "it failed", although no error object came.
 local failed_reasons = { MALFORMED_FUNCTION_CALL = true, [10] = true, MALFORMED_RESPONSE = true, TOO_MANY_TOOL_CALLS = true }
 
-local methods = {}
-local metatable = { __name = "perilune.model.provider.gemini.decoder", __index = methods }
-
-
-local function text(value)
-  return type(value) == "string" and value ~= "" and value or nil
-end
+local fail, list, push_usage, text = decoder.fail, decoder.list, decoder.push_usage, decoder.text
 
 
 -- A word, or its number; nil for the one that says nothing.
@@ -51,26 +42,8 @@ local function word(value)
 end
 
 
-local function list(value)
-  return type(value) == "table" and value or {}
-end
-
-
----A decoder for one answer.
----@param options? { status: integer?, request: table?, target: table? }
----@return perilune.Decoder
-function M.decoder(options)
-  options = options or {}
-  return setmetatable({
-    status = options.status,
-    request = options.request or {},
-    target = options.target or {},
-    choices = {},       -- state per candidate, by its index
-    frames = 0,
-    is_started = false,
-    has_content = false,
-    is_over = false,
-  }, metatable)
+local function prepare(self)
+  self.choices = {} -- state per candidate, by its index
 end
 
 
@@ -86,22 +59,6 @@ local function choice_state(self, index)
     self.choices[index] = state
   end
   return state
-end
-
-
-local function push_usage(self, events)
-  local counted = usage.from_gemini(self.usage)
-  if counted then
-    events[#events + 1] = { type = "usage", usage = counted }
-  end
-end
-
-
-local function fail(self, events, err)
-  push_usage(self, events)
-  events[#events + 1] = { type = "error", error = err }
-  self.is_over = true
-  return events
 end
 
 
@@ -275,56 +232,33 @@ local function read(self, events, root, event_name)
 end
 
 
-local function malformed(self, data)
-  if self.frames > 0 and not self.broken then
-    self.broken = data -- the last frame of a stream may be cut; whether it is the last shows later
-    return {}
-  end
-  local reason = self.frames > 0 and "a part of the stream is not JSON" or "the answer is not JSON"
-  return fail(self, {}, failure.from_bytes(self.broken or data, reason, self))
-end
-
-
----Takes one frame.
----@param data string
----@param event_name? string
----@return table[] events
-function methods:feed(data, event_name)
-  if self.is_over or data == "[DONE]" then
-    return {}
-  end
-  local root = not self.broken and json.decode(data, REPAIR)
-  if type(root) ~= "table" then
-    return malformed(self, data)
-  end
-  self.frames = self.frames + 1
-  local events = {}
+-- A frame is one answer, or a list of them.
+local function read_frame(self, events, root, event_name)
   for _, one in ipairs(type(root[1]) == "table" and root or { root }) do
     if type(one) == "table" and not self.is_over then
       read(self, events, one, event_name)
     end
   end
-  return events
 end
 
 
----Says that the body has ended.
----@return table[] events
-function methods:finish()
-  if self.is_over then
-    return {}
-  end
+local function ended(self)
   local first = self.choices[0]
+  self.is_started = first ~= nil
+  self.stop_reason = first and first.finish_reason
   local is_whole = first and self.request.stream == false and not self.broken
-  if first and first.finish_reason or is_whole then
-    return finish(self, {})
-  elseif self.frames == 0 and (self.status or 200) >= 400 then
-    return fail(self, {}, failure.from_bytes(nil, "an empty answer", self))
-  elseif self.frames == 1 and not self.broken and not first then
-    return fail(self, {}, failure.from_bytes(nil, "the answer has no candidates", self))
-  end
-  return fail(self, {}, failure.interrupted(first and first.finish_reason))
+  return (self.stop_reason or is_whole) and finish(self, {})
 end
+
+
+---A decoder for one answer.
+M.decoder = decoder.define {
+  name = "gemini", state = prepare, read = read_frame, ended = ended, usage = usage.from_gemini,
+  missing = "the answer has no candidates",
+  marker = function(_, data)
+    return data == "[DONE]" and {}
+  end,
+}
 
 
 return M

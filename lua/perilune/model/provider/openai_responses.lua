@@ -5,11 +5,11 @@
 local body = require "perilune.model.provider.openai_responses_body"
 local calls = require "perilune.model.provider.calls"
 local citations = require "perilune.model.provider.citations"
+local decoder = require "perilune.model.provider.decoder"
 local failure = require "perilune.model.provider.failure"
 local items = require "perilune.model.provider.openai_responses_items"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
-local wire = require "perilune.model.provider.wire"
 
 local M = {}
 
@@ -18,8 +18,6 @@ M.encode = body.encode
 M.known_quirks = body.known_quirks
 
 local null = json.null
-local REPAIR = wire.REPAIR
-
 local incomplete_reasons = { max_output_tokens = "length", max_tokens = "length", content_filter = "content_filter" }
 
 -- The texts that grow: the event they become, what counts them inside their item, the field that holds them when whole.
@@ -34,53 +32,12 @@ local name_of_part = {
   output_text = "output_text", refusal = "refusal", reasoning_text = "reasoning_text", summary_text = "reasoning_summary_text",
 }
 
-local methods = {}
-local metatable = { __name = "perilune.model.provider.openai_responses.decoder", __index = methods }
+local fail, list, push_usage, text = decoder.fail, decoder.list, decoder.push_usage, decoder.text
 
 
-local function text(value)
-  return type(value) == "string" and value ~= "" and value or nil
-end
-
-
-local function list(value)
-  return type(value) == "table" and value or {}
-end
-
-
----A decoder for one answer.
----@param options? { status: integer?, request: table?, target: table? }
----@return perilune.Decoder
-function M.decoder(options)
-  options = options or {}
-  return setmetatable({
-    status = options.status,
-    request = options.request or {},
-    target = options.target or {},
-    entries = {},       -- what is known of each item, by output_index
-    last_index = 0,
-    frames = 0,
-    is_started = false,
-    has_content = false,
-    is_over = false,
-  }, metatable)
-end
-
-
-local function push_usage(self, events)
-  local counted = usage.from_responses(self.usage)
-  if counted then
-    counted.service_tier = self.service_tier
-    events[#events + 1] = { type = "usage", usage = counted }
-  end
-end
-
-
-local function fail(self, events, err)
-  push_usage(self, events)
-  events[#events + 1] = { type = "error", error = err }
-  self.is_over = true
-  return events
+local function state(self)
+  self.entries = {}   -- what is known of each item, by output_index
+  self.last_index = 0
 end
 
 
@@ -338,34 +295,12 @@ for name in pairs(growing) do
 end
 
 
-local function malformed(self, data)
-  if self.frames > 0 and not self.broken then
-    self.broken = data -- the last frame of a stream may be cut; whether it is the last shows later
-    return {}
-  end
-  local reason = self.frames > 0 and "a part of the stream is not JSON" or "the answer is not JSON"
-  return fail(self, {}, failure.from_bytes(self.broken or data, reason, self))
-end
-
-
----Takes one frame.
----@param data string
----@param event_name? string
----@return table[] events
-function methods:feed(data, event_name)
-  if self.is_over or data == "[DONE]" then
-    return {}
-  end
-  local root = not self.broken and json.decode(data, REPAIR)
-  if type(root) ~= "table" then
-    return malformed(self, data)
-  end
-  self.frames = self.frames + 1
-  local events = {}
+local function read(self, events, root, event_name)
   local handler = on[root.type or event_name]
   local is_whole = not handler and (root.object == "response" or type(root.output) == "table")
   if (self.status or 200) >= 400 then
-    return fail(self, events, failure.from_body(root, self))
+    fail(self, events, failure.from_body(root, self))
+    return
   elseif not self.is_started and (is_whole or handler and handler ~= on.error) then
     start(self, events, is_whole and root or list(root.response))
   end
@@ -376,24 +311,19 @@ function methods:feed(data, event_name)
   elseif root.error ~= nil and root.error ~= null or failure.is_error(root, event_name) then
     fail(self, events, failure.from_body(root, self))
   end
-  return events
 end
 
 
----Says that the body has ended.
----@return table[] events
-function methods:finish()
-  if self.is_over then
-    return {}
-  elseif self.error then
-    return fail(self, {}, failure.from_body(self.error, self))
-  elseif self.frames == 0 and (self.status or 200) >= 400 then
-    return fail(self, {}, failure.from_bytes(nil, "an empty answer", self))
-  elseif self.frames == 1 and not self.broken and not self.is_started then
-    return fail(self, {}, failure.from_bytes(nil, "the answer is not a response", self))
-  end
-  return fail(self, {}, failure.interrupted(nil))
-end
+---A decoder for one answer.
+M.decoder = decoder.define {
+  name = "openai_responses", state = state, read = read, usage = usage.from_responses, missing = "the answer is not a response",
+  ended = function(self)
+    return self.error and fail(self, {}, failure.from_body(self.error, self))
+  end,
+  marker = function(_, data)
+    return data == "[DONE]" and {} -- some servers send it; the terminal event is what counts
+  end,
+}
 
 
 return M
