@@ -5,6 +5,7 @@
 local body = require "perilune.model.provider.anthropic_body"
 local calls = require "perilune.model.provider.calls"
 local citations = require "perilune.model.provider.citations"
+local decoder = require "perilune.model.provider.decoder"
 local failure = require "perilune.model.provider.failure"
 local json = require "perilune.json"
 local usage = require "perilune.model.usage"
@@ -17,7 +18,6 @@ M.encode = body.encode
 M.known_quirks = body.known_quirks
 
 local null = json.null
-local REPAIR = wire.REPAIR
 
 local stop_reasons = {
   end_turn = "stop", stop_sequence = "stop", max_tokens = "length", tool_use = "tool_calls", refusal = "refusal",
@@ -27,48 +27,14 @@ local stop_reasons = {
 -- Blocks that mean the same to every provider; all others are the provider's own.
 local is_plain = { text = true, tool_use = true, thinking = true }
 
-local methods = {}
-local metatable = { __name = "perilune.model.provider.anthropic.decoder", __index = methods }
+local fail, push_usage, text = decoder.fail, decoder.push_usage, decoder.text
 
 
-local function text(value)
-  return type(value) == "string" and value ~= "" and value or nil
-end
-
-
----A decoder for one answer.
----@param options? { status: integer?, request: table?, target: table? }
----@return perilune.Decoder
-function M.decoder(options)
-  options = options or {}
-  return setmetatable({
-    status = options.status,
-    target = options.target or {},
-    open = {},          -- blocks being written, by the provider's index
-    blocks = {},        -- finished blocks, in order
-    citations = citations.new(),
-    call_count = 0,
-    frames = 0,
-    is_started = false,
-    has_content = false,
-    is_over = false,
-  }, metatable)
-end
-
-
-local function push_usage(self, events)
-  local counted = usage.from_anthropic(self.usage)
-  if counted then
-    events[#events + 1] = { type = "usage", usage = counted }
-  end
-end
-
-
-local function fail(self, events, err)
-  push_usage(self, events)
-  events[#events + 1] = { type = "error", error = err }
-  self.is_over = true
-  return events
+local function state(self)
+  self.open = {}       -- blocks being written, by the provider's index
+  self.blocks = {}     -- finished blocks, in order
+  self.citations = citations.new()
+  self.call_count = 0
 end
 
 
@@ -317,60 +283,25 @@ local on = {
 }
 
 
-local function malformed(self, data)
-  if self.frames > 0 and not self.broken then
-    self.broken = data -- the last frame of a stream may be cut; whether it is the last shows later
-    return {}
-  end
-  local reason = self.frames > 0 and "a part of the stream is not JSON" or "the answer is not JSON"
-  return fail(self, {}, failure.from_bytes(self.broken or data, reason, self))
-end
-
-
----Takes one frame.
----@param data string
----@param event_name? string
----@return table[] events
-function methods:feed(data, event_name)
-  if self.is_over then
-    return {}
-  end
-  local root = not self.broken and json.decode(data, REPAIR)
-  if type(root) ~= "table" then
-    return malformed(self, data)
-  end
-  self.frames = self.frames + 1
-  local events = {}
+local function read(self, events, root, event_name)
   local handler = on[root.type]
   local is_error = event_name == "error" or (self.status or 200) >= 400
   if is_error or not handler and (root.error ~= nil and root.error ~= null or failure.is_error(root)) then
     self.finish_reason = self.stop_reason
-    return fail(self, events, failure.from_body(root, self))
-  end
-  if handler then
+    fail(self, events, failure.from_body(root, self))
+  elseif handler then
     handler(self, events, root)
   end
-  return events
 end
 
 
----Says that the body has ended.
----@return table[] events
-function methods:finish()
-  if self.is_over then
-    return {}
-  end
-  if self.stop_reason or self.is_whole then
-    return finish(self, {})
-  end
-  if self.frames == 0 and (self.status or 200) >= 400 then
-    return fail(self, {}, failure.from_bytes(nil, "an empty answer", self))
-  end
-  if self.frames == 1 and not self.broken and not self.is_started then
-    return fail(self, {}, failure.from_bytes(nil, "the answer is not a message", self))
-  end
-  return fail(self, {}, failure.interrupted(self.stop_reason))
-end
+---A decoder for one answer.
+M.decoder = decoder.define {
+  name = "anthropic", state = state, read = read, usage = usage.from_anthropic, missing = "the answer is not a message",
+  ended = function(self)
+    return (self.stop_reason or self.is_whole) and finish(self, {})
+  end,
+}
 
 
 return M

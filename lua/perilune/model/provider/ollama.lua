@@ -3,8 +3,8 @@
 -- serves at /v1 is `chat` below.
 local body = require "perilune.model.provider.ollama_body"
 local calls = require "perilune.model.provider.calls"
+local decoder = require "perilune.model.provider.decoder"
 local failure = require "perilune.model.provider.failure"
-local json = require "perilune.json"
 local openai_chat = require "perilune.model.provider.openai_chat"
 local usage = require "perilune.model.usage"
 local wire = require "perilune.model.provider.wire"
@@ -15,40 +15,13 @@ M.frame = "lines"
 M.encode = body.encode
 M.known_quirks = body.known_quirks
 
-local REPAIR = wire.REPAIR
-
 local stop_reasons = { stop = "stop", length = "length" }
 
-local methods = {}
-local metatable = { __name = "perilune.model.provider.ollama.decoder", __index = methods }
+local fail, text = decoder.fail, decoder.text
 
 
-local function text(value)
-  return type(value) == "string" and value ~= "" and value or nil
-end
-
-
----A decoder for one answer.
----@param options? { status: integer?, request: table?, target: table? }
----@return perilune.Decoder
-function M.decoder(options)
-  options = options or {}
-  return setmetatable({
-    status = options.status,
-    request = options.request or {},
-    target = options.target or {},
-    call_count = 0,
-    frames = 0,
-    has_content = false,
-    is_over = false,
-  }, metatable)
-end
-
-
-local function fail(self, events, err)
-  events[#events + 1] = { type = "error", error = err }
-  self.is_over = true
-  return events
+local function state(self)
+  self.call_count = 0
 end
 
 
@@ -56,6 +29,7 @@ end
 local function start(self, events, root)
   local seed = ("%s\0%d"):format(text(root.created_at) or "", #(self.request.messages or {}))
   self.calls = calls.new { seed = seed, tools = self.request.tools }
+  self.is_started = true
   events[#events + 1] = { type = "start", model = text(root.model), provider = self.target.name }
 end
 
@@ -99,31 +73,10 @@ local function finish(self, events, root)
 end
 
 
-local function malformed(self, data)
-  if self.frames > 0 and not self.broken then
-    self.broken = data -- the last line of a stream may be cut; whether it is the last shows later
-    return {}
-  end
-  local reason = self.frames > 0 and "a part of the stream is not JSON" or "the answer is not JSON"
-  return fail(self, {}, failure.from_bytes(self.broken or data, reason, self))
-end
-
-
----Takes one line.
----@param data string
----@return table[] events
-function methods:feed(data)
-  if self.is_over or not data:find("%S") then
-    return {}
-  end
-  local root = not self.broken and json.decode(data, REPAIR)
-  if type(root) ~= "table" then
-    return malformed(self, data)
-  end
-  self.frames = self.frames + 1
-  local events = {}
+local function read(self, events, root)
   if failure.is_error(root) or (self.status or 200) >= 400 then
-    return fail(self, events, failure.from_body(root, self))
+    fail(self, events, failure.from_body(root, self))
+    return
   end
   local message = type(root.message) == "table" and root.message
   if not self.calls and (message or root.done == true) then
@@ -132,22 +85,21 @@ function methods:feed(data)
   if message then
     read_message(self, events, message)
   end
-  return root.done == true and finish(self, events, root) or events
-end
-
-
----Says that the body has ended.
----@return table[] events
-function methods:finish()
-  if self.is_over then
-    return {}
-  elseif self.frames == 0 and (self.status or 200) >= 400 then
-    return fail(self, {}, failure.from_bytes(nil, "an empty answer", self))
-  elseif self.frames == 1 and not self.broken and not self.calls then
-    return fail(self, {}, failure.from_bytes(nil, "the answer is not a message", self))
+  if root.done == true then
+    finish(self, events, root)
   end
-  return fail(self, {}, failure.interrupted())
 end
+
+
+---A decoder for one answer.
+M.decoder = decoder.define {
+  name = "ollama", state = state, read = read, missing = "the answer is not a message",
+  usage = function() end,  -- it comes with the last line, see finish
+  ended = function() end,  -- a line with `done` is the only end
+  marker = function(_, data)
+    return not data:find("%S") and {}
+  end,
+}
 
 
 -- Whichever of its APIs the address points at.
