@@ -13,6 +13,10 @@ function M.fail(message, ...)
 end
 
 
+-- Of -x every other short option is one edit away: that is no suggestion.
+local SHORT_BYTES_MAX = 2
+
+
 -- The option of that name, and whether it is meant (`--no-x` is the switch `--x`, not meant).
 local function find(spec, name)
   local positive, names = name:match("^%-%-no(%-%-?.+)$"), {}
@@ -23,24 +27,47 @@ local function find(spec, name)
         return option, known == name
       end
       names[#names + 1] = known
+      names[#names + 1] = positive and not option.value and known:gsub("^%-%-", "--no-") or nil
     end
   end
-  local nearest = text.suggest(name, names)
-  M.fail("unknown option '%s'%s", name, nearest and (", did you mean '" .. nearest .. "'?") or "")
+  local nearest = #name > SHORT_BYTES_MAX and text.suggest(name, names)
+  M.fail("unknown option '%s'%s", name, nearest and (", did you mean '" .. nearest .. "'?") or "; try --help")
 end
 
 
 local function take_value(option, name, value)
-  if option.type == "number" then
-    value = tonumber(value) or M.fail("option '%s' needs a number, not '%s'", name, value)
+  if not option.type then
+    return value
   end
-  return value
+  local is_integer = option.type == "integer"
+  local number = tonumber(value)
+  if is_integer then
+    number = math.tointeger(number)
+  end
+  if not number then
+    M.fail("option '%s' needs %s, not '%s'", name, is_integer and "a whole number" or "a number", value)
+  elseif not (number >= (option.min or -math.huge) and number <= (option.max or math.huge)) then
+    M.fail("option '%s' must be %s, not %s", name, option.max and ("between %s and %s"):format(option.min, option.max)
+      or "at least " .. option.min, value)
+  end
+  return number
 end
 
 
----Parses words. An option is { names = {"--model", "-m"}, key = "model", value = "NAME"?, type = "number"?, many = bool?,
----help = "..." }; one without `value` is a switch, and `--no-x` turns the switch `--x` off; `many` may come several times and
----gives a list. "--" ends the options.
+---Refuses words that a command has no use for.
+---@param command string
+---@param words string[]
+---@param most integer how many it takes
+function M.at_most(command, words, most)
+  if words[most + 1] then
+    M.fail("%s: unexpected argument '%s'; try perilune %s --help", command, words[most + 1], command)
+  end
+end
+
+
+---Parses words. An option is { names = {"--model", "-m"}, key = "model", value = "NAME"?, type = "number"|"integer"|nil,
+---min = 0?, max = 9?, many = bool?, help = "..." }; one without `value` is a switch, and `--no-x` turns the switch `--x` off;
+---`many` may come several times and gives a list. "--" ends the options.
 ---@param words string[]
 ---@param spec table[]
 ---@param stop_at_word? boolean the first word that is no option ends the options too
@@ -61,6 +88,9 @@ function M.parse(words, spec, stop_at_word)
       name = name or word
       local option, is_meant = find(spec, name)
       if not option.value then
+        if value then
+          M.fail("option '%s' takes no value, got '%s'", name, value)
+        end
         values[option.key] = is_meant
       else
         if not value then

@@ -159,7 +159,7 @@ function M.target(name, settings)
     log.secret(key)
   end
   return provider.target(found, {
-    model = model, api = settings.api, api_key = key, headers = settings.headers,
+    model = model, api = settings.api or nil, api_key = key, headers = settings.headers,
     base_url = settings.base_url or M.base_url(found, settings),
   })
 end
@@ -182,6 +182,12 @@ function M.default(settings)
 end
 
 
+-- A fallback is another provider: the key, the address and the wire format that were given for the first are not for it.
+local function without_own(settings)
+  return setmetatable({ provider = false, api = false, api_key = false, base_url = false }, { __index = settings })
+end
+
+
 ---One model over the listed names: the first that answers. A fallback that cannot be called (no key) is skipped; the first
 ---name must be callable.
 ---@param names string[]
@@ -190,13 +196,16 @@ end
 ---@return perilune.Error?
 function M.model(names, settings)
   local candidates = {}
+  local for_fallbacks = without_own(settings)
   for position, name in ipairs(names) do
-    local target, err = M.target(name, settings)
+    local target, err = M.target(name, position == 1 and settings or for_fallbacks)
     if target then
       local model = meter.new(thinking.new(call.new(target, settings)), target, settings.prices)
       candidates[#candidates + 1] = { model = model, target = target }
     elseif position == 1 and not names[2] or err.kind ~= "authentication" then
       return nil, err
+    else
+      log.write("info", "model", ("%s is skipped: %s"):format(name, err.message))
     end
   end
   if #candidates == 0 then

@@ -82,7 +82,7 @@ end
 ---@param spec perilune.TypeSpec
 ---@return T
 function M.value(where, value, spec)
-  return expect(where, value, spec, 3)
+  return (expect(where, value, spec, 3)) -- in parentheses: a tail call would lose a level
 end
 
 
@@ -91,7 +91,7 @@ end
 ---@param value any
 ---@return string
 function M.string(where, value)
-  return expect(where, value, "string", 3)
+  return (expect(where, value, "string", 3))
 end
 
 
@@ -110,7 +110,7 @@ function M.field(where, t, name, spec, options)
     end
     return nil
   end
-  return expect(("%s: '%s'"):format(where, name), value, spec, 3)
+  return (expect(("%s: '%s'"):format(where, name), value, spec, 3))
 end
 
 
@@ -128,6 +128,46 @@ function M.choice(where, value, choices)
   local better = type(value) == "string" and text.suggest(value, choices)
   M.fail(("%s must be one of '%s', got %s%s"):format(where, table.concat(choices, "', '"), describe_value(value),
     better and (", did you mean '%s'?"):format(better) or ""), 3)
+end
+
+
+---Raises unless the value is a list of values of the type: "perilune.client: fallbacks[2] must be a string, got 5".
+---@generic T
+---@param where string
+---@param list T
+---@param spec perilune.TypeSpec of each value
+---@param level? integer whose call to blame: 1 is the function that calls `list`, 2 (the default) its caller
+---@return T
+function M.list(where, list, spec, level)
+  level = (level or 2) + 1
+  expect(where, list, "table", level)
+  for _, key in ipairs(tables.sorted_keys(list)) do
+    if math.type(key) ~= "integer" or key < 1 or key > #list then
+      M.fail(("%s must be a list, and has a field [%s]"):format(where, tostring(key)), level)
+    end
+    expect(("%s[%d]"):format(where, key), list[key], spec, level)
+  end
+  return list
+end
+
+
+---Raises unless every value of the table has a name and is of the type: "perilune.client: headers['x'] must be a string, got 5".
+---@generic T
+---@param where string
+---@param map T
+---@param spec perilune.TypeSpec of each value
+---@param level? integer whose call to blame: 1 is the function that calls `map`, 2 (the default) its caller
+---@return T
+function M.map(where, map, spec, level)
+  level = (level or 2) + 1
+  expect(where, map, "table", level)
+  for _, name in ipairs(tables.sorted_keys(map)) do
+    if type(name) ~= "string" then
+      M.fail(("%s: values have names, got one at [%s]"):format(where, tostring(name)), level)
+    end
+    expect(("%s['%s']"):format(where, name), map[name], spec, level)
+  end
+  return map
 end
 
 
