@@ -62,11 +62,17 @@ test-unit: all | test-packages ## run the unit specs only
 test-integration: all | test-packages ## run the integration specs only
 	$(Q)B=$(B) tests/run.sh integration
 
+test-conformance: all | test-packages ## run what we send and answer past other people's programs (needs node and npm)
+	$(Q)B=$(B) tests/run.sh conformance
+
 asan: ## the whole test suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory B=build-asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined" test
 
 fuzz: | packages ## fuzz every parser for SECONDS (default 60) each
 	$(Q)tests/fuzz/run.sh $(or $(SECONDS),60)
+
+fuzz-decoders: all ## damage recordings COUNT (default 1000000) times and decode them
+	$(Q)$(B)/perilune run tests/fuzz/decoders.lua $(or $(COUNT),1000000) $(or $(SEED),1)
 
 bench: all ## measure, beside public JavaScript SDKs (needs node, npm and nginx)
 	$(Q)B=$(B) tests/bench/run.sh
@@ -99,5 +105,5 @@ test-packages:
 	@tests/packages.sh test
 
 FORCE:
-.PHONY: all demo test test-c test-unit test-integration asan fuzz bench lint sizes fmt install clean help packages test-packages FORCE
+.PHONY: all demo test test-c test-unit test-integration test-conformance asan fuzz fuzz-decoders bench lint sizes fmt install clean help packages test-packages FORCE
 -include $(wildcard $(B)/*.d $(B)/*/*.d)

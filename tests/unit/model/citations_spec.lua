@@ -25,7 +25,8 @@ end
 
 describe("citations", function()
   it("are read from the messages of a Responses answer", function()
-    assert.are.same({ { url = "https://a.example", title = "A", start_index = 2, end_index = 5 }, { title = "f.pdf" } }, added("add_items", {
+    local expected = { { url = "https://a.example", title = "A", start_index = 2, end_index = 5 }, { title = "f.pdf" } }
+    assert.are.same(expected, added("add_items", {
       { type = "reasoning" }, { type = "message", content = { { type = "output_text", annotations = {
         { type = "url_citation", url = "https://a.example", title = "A", start_index = 2, end_index = 5 },
         { type = "file_citation", filename = "f.pdf", file_id = "file_1", index = 3 },
