@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define SHUTDOWN_GRACE_MS 5000
+#define SHUTDOWN_MEMORY_BYTES (64u << 20)
 
 struct program {
     struct host host;
@@ -115,16 +116,25 @@ static bool run_until_done(struct host *h, struct task *t)
     return true;
 }
 
-/* What is left gets a moment to write its last rows. */
+static void on_grace_over(struct loop_timer *timer)
+{
+    UNUSED(timer); /* it only ends the step */
+}
+
+/* What is left gets a moment to write its last rows, and memory for that and for closing. */
 static void wind_down(struct host *h)
 {
-    int64_t until_ms = clock_mono_ms(h->clock) + SHUTDOWN_GRACE_MS;
-    tasks_cancel_all(h->tasks, "shutdown");
-    while (tasks_live(h->tasks) && clock_mono_ms(h->clock) < until_ms) {
+    struct loop_timer grace = {0};
+    int64_t until_ms = clock_mono_ms(h->clock) + SHUTDOWN_GRACE_MS, left_ms;
+    h->budget->max_bytes = h->budget->used_bytes + SHUTDOWN_MEMORY_BYTES;
+    while (tasks_live(h->tasks) && (left_ms = until_ms - clock_mono_ms(h->clock)) > 0) {
+        tasks_cancel_all(h->tasks, "shutdown"); /* also what was started meanwhile */
         tasks_drain(h->tasks);
         if (!tasks_live(h->tasks) || (!tasks_any_ready(h->tasks) && !loop_is_alive(h->loop)))
             break;
+        loop_timer_start(h->loop, &grace, left_ms, on_grace_over);
         loop_step(h->loop, tasks_any_ready(h->tasks) ? LOOP_NOWAIT : LOOP_WAIT);
+        loop_timer_stop(h->loop, &grace);
     }
     tasks_kill_all(h->tasks);
 }

@@ -87,7 +87,7 @@ function methods:model(names, overrides)
   end
   local first = names[1]
   if not first or first == "auto" then
-    first = resolve.default(settings)
+    first = resolve.default(settings, overrides and overrides.provider)
   end
   local model, err = resolve.model({ first, table.unpack(names, 2) }, settings)
   if not model then

@@ -1,5 +1,6 @@
 -- The main task: what main.c runs. Prepares the state for scripts, hands over to the command line, and turns what comes
 -- back into an exit code.
+local check = require "perilune.std.check"
 local errors = require "perilune.std.errors"
 local strict = require "perilune.std.strict"
 local task = require "perilune.sys.task"
@@ -10,6 +11,9 @@ local function exit(code)
     code = 0
   elseif code == false then
     code = 1
+  else
+    code = math.tointeger(code) or code
+    check.value("os.exit: the exit code", code, "integer|boolean")
   end
   error(errors.new { kind = "cancelled", code = "exit", message = "the script called os.exit", exit_code = code }, 0)
 end

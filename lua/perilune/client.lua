@@ -4,18 +4,13 @@ local attachments = require "perilune.model.attachments"
 local check = require "perilune.std.check"
 local clock = require "perilune.sys.clock"
 local requests = require "perilune.model.request"
+local settings_check = require "perilune.model.settings"
 local task = require "perilune.sys.task"
 
 local M = {}
 
 local methods = {}
 local metatable = { __name = "perilune.Client", __index = methods }
-
-local option_types = {
-  provider = "string", model = "string", fallbacks = "table", api_key = "string", api_keys = "table", base_url = "string",
-  api = "string", timeout = "number", timeouts = "table", proxy = "string", ca_file = "string", verify_ssl = "boolean", headers = "table",
-  image_provider = "string", exclude_images = "table",
-}
 
 -- Options of one question: those of a request, and these.
 local call_types = { model = "string", timeout = "number", system = "string" }
@@ -39,8 +34,7 @@ end
 ---verify_ssl, headers, image_provider, exclude_images
 ---@return perilune.Client
 function M.new(app, options)
-  options = options or {}
-  check.options("perilune.client", options, option_types)
+  options = settings_check.check("perilune.client", options)
   local self = setmetatable({ app = app, options = options }, metatable)
   self.images = {
     generate = function(image)
@@ -51,29 +45,42 @@ function M.new(app, options)
 end
 
 
-local function request_of(input, options, is_streamed)
+-- Raises what is wrong with a question at the line that asked it: script -> methods.chat -> check_call -> refuse.
+local function refuse(err)
+  if err.kind == "configuration" then
+    check.fail(err.message, 4)
+  end
+  error(err, 0)
+end
+
+
+-- The options of a question and its request; misuse is the script's, at its line.
+local function check_call(where, input, options, is_streamed)
+  options = check.options(where, options, call_types, 3)
+  if options.timeout and not (options.timeout > 0 and options.timeout < math.huge) then
+    check.fail(("%s: 'timeout' must be more than 0 seconds, got %s"):format(where, options.timeout), 3)
+  elseif type(input) ~= "string" and type(input) ~= "table" then
+    check.fail(("%s: the question is a text or a list of messages, got a %s"):format(where, type(input)), 3)
+  end
   local given = {}
   for name, value in pairs(options) do
     given[name] = value
   end
   given.model, given.timeout, given.images, given.videos, given.files = nil, nil, nil, nil, nil
   given.stream = is_streamed
-  local with_media, media_error = attachments.attach(input, options)
-  if not with_media then
-    error(media_error, 0)
+  local with_media, err = attachments.attach(input, options)
+  local request
+  if with_media then
+    request, err = requests.new(with_media, given)
   end
-  local request, err = requests.new(with_media, given)
   if not request then
-    error(err, 0)
+    refuse(err)
   end
-  return request
+  return request, options
 end
 
 
-local function start(self, input, options, is_streamed)
-  options = options or {}
-  check.options("client", options, call_types, 3)
-  local request = request_of(input, options, is_streamed)
+local function start(self, request, options)
   local settings = {}
   for name, value in pairs(self.options) do
     settings[name] = value
@@ -90,13 +97,14 @@ end
 ---@param options? table the options of a request, and model, system, images, videos, files (paths, addresses or bytes)
 ---@return perilune.Stream
 function methods:stream(input, options)
-  return start(self, input, options, true)
+  local request, checked = check_call("client:stream", input, options, true)
+  return start(self, request, checked)
 end
 
 
-local function collect(self, input, options)
+local function collect(self, request, options)
   local started = clock.mono()
-  local stream <close> = start(self, input, options, false)
+  local stream <close> = start(self, request, options)
   local answer = stream:response()
   answer.stats = { latency_ms = math.floor((clock.mono() - started) * 1000 + 0.5) }
   return answer
@@ -109,11 +117,12 @@ end
 ---timeout (seconds)
 ---@return perilune.Response
 function methods:chat(input, options)
-  local seconds = options and options.timeout or self.options.timeout
+  local request, checked = check_call("client:chat", input, options, false)
+  local seconds = checked.timeout or self.options.timeout
   if seconds then
-    return task.deadline(seconds, collect, self, input, options)
+    return task.deadline(seconds, collect, self, request, checked)
   end
-  return collect(self, input, options)
+  return collect(self, request, checked)
 end
 
 

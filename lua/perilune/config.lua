@@ -6,6 +6,7 @@ local errors = require "perilune.std.errors"
 local fs = require "perilune.sys.fs"
 local log = require "perilune.sys.log"
 local proc = require "perilune.sys.proc"
+local tables = require "perilune.std.tables"
 
 local M = {}
 
@@ -42,22 +43,54 @@ local function note_secret(name, value)
 end
 
 
----Reads the lines of a .env file: NAME=value, with quotes, `export` and comments.
+local escapes = { n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["$"] = "$" }
+
+
+-- What stands between the quotes at the beginning, and what follows; nothing when the quote is not closed.
+local function quoted(value)
+  if value:sub(1, 1) == "'" then
+    return value:match("^'([^']*)'(.*)$")
+  end
+  local position = 2
+  while true do
+    local at = value:find('[\\"]', position)
+    if not at then
+      return nil
+    elseif value:sub(at, at) == '"' then
+      return value:sub(2, at - 1):gsub("\\(.)", escapes), value:sub(at + 1)
+    end
+    position = at + 2
+  end
+end
+
+
+-- The value of one line; nothing when it cannot be read.
+local function env_value(value)
+  if not value:find("^[\"']") then
+    return ((" " .. value):gsub("%s#.*$", ""):gsub("^%s+", ""):gsub("%s+$", ""))
+  end
+  local inside, rest = quoted(value)
+  return rest and (rest:find("^%s*$") or rest:find("^%s+#")) and inside or nil
+end
+
+
+---Reads the lines of a .env file: NAME=value, with quotes (\n is a line feed between double ones), `export` and comments.
 ---@param text string
 ---@return table<string, string>
+---@return integer[] lines that are none of this, and are left out
 function M.parse_env(text)
-  local values = {}
-  for line in text:gmatch("[^\r\n]+") do
-    local name, value = line:match("^%s*export%s+([%a_][%w_]*)%s*=%s*(.-)%s*$")
-    if not name then
-      name, value = line:match("^%s*([%a_][%w_]*)%s*=%s*(.-)%s*$")
-    end
-    if name then
-      local quoted = value:match('^"(.*)"$') or value:match("^'(.*)'$")
-      values[name] = quoted or value:gsub("%s+#.*$", "")
+  local values, bad, number = {}, {}, 0
+  for line in text:gsub("^\xEF\xBB\xBF", ""):gsub("\r\n?", "\n"):gmatch("[^\n]*") do
+    number = number + 1
+    local name, value = line:gsub("^%s*export%s+", ""):match("^%s*([%a_][%w_]*)%s*=%s*(.*)$")
+    value = value and env_value(value)
+    if value then
+      values[name] = value
+    elseif line:find("^%s*[^%s#]") then
+      bad[#bad + 1] = number
     end
   end
-  return values
+  return values, bad
 end
 
 
@@ -66,9 +99,9 @@ local function read_env_file()
   if text then
     return M.parse_env(text)
   elseif err.kind == "not_found" then
-    return {}
+    return {}, {}
   end
-  return nil, err
+  return fail(err.message)
 end
 
 
@@ -87,6 +120,28 @@ local function check_price(where, name, price)
 end
 
 
+local function check_fields(where, values)
+  check.options(where, values, field_types, NOBODY)
+  check.map(where .. ": env", values.env or {}, "string", NOBODY)
+  if values.timeouts then
+    require("perilune.model.settings").check_timeouts(where, values.timeouts, NOBODY)
+  end
+  for name, price in pairs(values.prices or {}) do
+    check_price(("%s: prices['%s']"):format(where, name), name, price)
+  end
+end
+
+
+-- Where a raise in a configuration file becomes a return value.
+local function run(chunk)
+  local ok, value = pcall(chunk)
+  if ok then
+    return value
+  end
+  return nil, errors.wrap(value, "configuration")
+end
+
+
 -- The table a configuration file returns; an absent file is an empty one unless it was asked for by name.
 local function read_file(path, is_named)
   local text, err = fs.read(path)
@@ -100,14 +155,14 @@ local function read_file(path, is_named)
   if not chunk then
     return fail("the configuration is not valid Lua: " .. problem)
   end
-  local values = chunk()
-  if type(values) ~= "table" then
-    return fail(("the configuration %s must return a table, not a %s"):format(path, type(values)))
+  local values
+  values, err = run(chunk)
+  if err then
+    return nil, err
+  elseif type(values) ~= "table" then
+    return fail(("the configuration %s must return a table, not %s"):format(path, values == nil and "nothing" or "a " .. type(values)))
   end
-  check.options("configuration " .. path, values, field_types, NOBODY)
-  for name, price in pairs(values.prices or {}) do
-    check_price(("configuration %s: prices['%s']"):format(path, name), name, price)
-  end
+  check_fields("configuration " .. path, values)
   return values
 end
 
@@ -125,15 +180,34 @@ local function home(env, variable, fallback)
 end
 
 
+local log_levels = tables.set { "debug", "info", "warn", "error", "off" }
+
+
+-- The settings, when what they say about the log can be done.
+local function check_log(values, options)
+  local level, format = values.log_level, values.log_format
+  local problem
+  if level and not log_levels[level] then
+    problem = ("the log level (--log-level, PERILUNE_LOG_LEVEL, log_level) is debug, info, warn, error or off, not '%s'"):format(level)
+  elseif format and format ~= "text" and format ~= "json" then
+    problem = ("the log format (--log-format, log_format) is text or json, not '%s'"):format(format)
+  else
+    return values
+  end
+  local is_option = options.log_level == level and level or options.log_format == format and format
+  return nil, errors.new { kind = "configuration", code = is_option and "usage" or nil, message = problem }
+end
+
+
 ---Loads the configuration of this process.
 ---@param options? { db: string?, config: string?, model: string?, log_level: string?, log_format: string? } from the command line
 ---@return perilune.Settings?
 ---@return perilune.Error?
 function M.load(options)
   options = options or {}
-  local env_file, env_error = read_env_file()
+  local env_file, bad_lines = read_env_file()
   if not env_file then
-    return nil, env_error
+    return nil, bad_lines
   end
   local values, own_env = {}, {}
   local function env(name)
@@ -157,8 +231,11 @@ function M.load(options)
     https_proxy = env("HTTPS_PROXY") or env("https_proxy"), -- for https:// addresses; `proxy` is for all
     provider_folders = { "providers", home(env, "XDG_CONFIG_HOME", ".config") .. "/perilune/providers" },
   })
-  values.env = env
-  return values
+  values.env, values.notes = env, {}
+  for position, number in ipairs(bad_lines) do
+    values.notes[position] = (".env:%d: this is not NAME=value (or its quote is not closed): the line is left out"):format(number)
+  end
+  return check_log(values, options)
 end
 
 

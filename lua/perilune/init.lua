@@ -1,4 +1,5 @@
 -- perilune: what scripts require. A façade: every name leads to the module that does the work, loaded when it is used.
+local check = require "perilune.std.check"
 local errors = require "perilune.std.errors"
 local task = require "perilune.sys.task"
 
@@ -63,7 +64,6 @@ end
 ---@param filter? { kind: "chat"|"image"|"embedding"|nil, free: boolean? }
 ---@return perilune.KnownProvider[]
 function M.providers(filter)
-  local check = require "perilune.std.check"
   filter = check.options("perilune.providers", filter, { kind = "string", free = "boolean" })
   if filter.kind then
     check.choice("perilune.providers: kind", filter.kind, { "chat", "image", "embedding" })
@@ -80,6 +80,7 @@ end
 ---@return table?
 ---@return perilune.Error?
 function M.fetch(url, options)
+  check.string("perilune.fetch: the address", url)
   return require("perilune.net.fetch").request(url, options)
 end
 
@@ -89,6 +90,8 @@ end
 ---@return table?
 ---@return perilune.Error?
 function M.process(options)
+  check.value("perilune.process: options", options, "table")
+  check.list("perilune.process: argv", options.argv, "string")
   return require("perilune.sys.proc").run(options)
 end
 
@@ -97,6 +100,7 @@ end
 ---@param name string
 ---@return string?
 function M.env(name)
+  check.string("perilune.env: name", name)
   return the_app().settings.env(name)
 end
 
@@ -105,6 +109,7 @@ end
 ---@param f function
 ---@return perilune.Task
 function M.spawn(f, ...)
+  check.value("perilune.spawn: the first argument", f, "function")
   return task.spawn(f, ...)
 end
 
@@ -113,6 +118,7 @@ end
 ---@param functions (fun(): any)[]
 ---@return any[]
 function M.gather(functions)
+  check.list("perilune.gather: functions", functions, "function")
   local results = {}
   local group <close> = task.group()
   for position, f in ipairs(functions) do
@@ -146,6 +152,7 @@ end
 ---@param f function
 ---@return any
 function M.try(f, ...)
+  check.value("perilune.try: the first argument", f, "function")
   return pack(pcall(f, ...))
 end
 
@@ -194,7 +201,7 @@ return setmetatable(M, {
         end
       end
       local nearest = text.suggest(tostring(name), names)
-      error(("perilune.%s does not exist%s"):format(name, nearest and (", did you mean perilune." .. nearest .. "?") or ""), 2)
+      check.fail(("perilune.%s does not exist%s"):format(name, nearest and (", did you mean perilune." .. nearest .. "?") or ""))
     end
     local part = require(parts[name])
     rawset(self, name, part)

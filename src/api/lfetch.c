@@ -60,6 +60,14 @@ static bool is_clean(struct slice s)
     return !memchr(s.p, '\r', s.n) && !memchr(s.p, '\n', s.n) && !memchr(s.p, '\0', s.n);
 }
 
+static bool is_word(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!(s.p[i] >= 'A' && s.p[i] <= 'Z') && !(s.p[i] >= 'a' && s.p[i] <= 'z') && s.p[i] != '-')
+            return false;
+    return s.n > 0;
+}
+
 /* [-0, +1, e] Pushes the line for the header at the top: key at -2, value at -1. */
 static void push_header(lua_State *L)
 {
@@ -121,7 +129,8 @@ static void read_options(lua_State *L, struct fetch_options *o)
     opt_only(L, 1, option_names);
     if (!opt_string(L, 1, "url", &o->url) || !is_clean(o->url))
         luaL_error(L, "option 'url': a URL is needed");
-    opt_string(L, 1, "method", &o->method);
+    if (opt_string(L, 1, "method", &o->method) && !is_word(o->method))
+        luaL_error(L, "option 'method': '%s' is no method", o->method.p);
     opt_string(L, 1, "body", &o->body);
     opt_string(L, 1, "proxy", &o->proxy);
     opt_string(L, 1, "ca_file", &o->ca_file);
@@ -149,6 +158,8 @@ static int f_open(lua_State *L)
     struct fetch_options o;
     struct err_info info;
     luaL_checktype(L, 1, LUA_TTABLE);
+    if (!task_running(host_of(L)->tasks)) /* a finalizer while the state is closed: nobody would close the handle */
+        return luaL_error(L, "this code does not run in a task");
     read_options(L, &o);
     struct handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     memset(h, 0, sizeof *h);
@@ -165,9 +176,11 @@ static int f_live(lua_State *L)
     return 1;
 }
 
-/* [-0, +1, m] The head's lines as a table: lower-case names; a repeated header is joined with ", ". */
+/* [-0, +2, m] The head, which keeps its lines alive (a finalizer may close the handle), and these lines as a table:
+ * lower-case names; a repeated header is joined with ", ". */
 static void push_headers(lua_State *L, struct slice head)
 {
+    head.p = lua_pushlstring(L, head.p, head.n);
     lua_newtable(L);
     while (head.n) {
         const char *end = memchr(head.p, '\n', head.n), *colon = memchr(head.p, ':', (size_t)(end - head.p));
@@ -198,8 +211,9 @@ static void push_headers(lua_State *L, struct slice head)
 
 static int push_error(lua_State *L, struct handle *h, const struct err_info *info)
 {
+    bool is_sent = fetch_is_sent(h->fetch); /* from then on the provider may have worked, and charged */
     args_fail(L, info);
-    lua_pushboolean(L, fetch_is_sent(h->fetch)); /* from then on the provider may have worked, and charged */
+    lua_pushboolean(L, is_sent);
     lua_setfield(L, -2, "maybe_billed");
     return 2;
 }
@@ -213,11 +227,12 @@ static int head_or_wait(lua_State *L)
     struct err_info info;
     int status = fetch_status(h->fetch);
     if (status) {
+        push_headers(L, fetch_head(h->fetch));
         lua_createtable(L, 0, 2);
+        lua_insert(L, -2);
+        lua_setfield(L, -2, "headers");
         lua_pushinteger(L, status);
         lua_setfield(L, -2, "status");
-        push_headers(L, fetch_head(h->fetch));
-        lua_setfield(L, -2, "headers");
         return 1;
     }
     switch (fetch_next(h->fetch, &unused, &unused, &info)) {
@@ -253,12 +268,14 @@ static int next_or_wait(lua_State *L)
     struct handle *h = check_open(L);
     struct slice data, event;
     struct err_info info;
+    char event_name[FRAME_EVENT_BYTES_MAX];
     switch (fetch_next(h->fetch, &data, &event, &info)) {
     case FETCH_FRAME:
+        memcpy(event_name, event.p, event.n); /* a finalizer that runs between the two may close the handle */
         lua_pushlstring(L, data.p, data.n);
         if (event.n == 0)
             return 1;
-        lua_pushlstring(L, event.p, event.n);
+        lua_pushlstring(L, event_name, event.n);
         return 2;
     case FETCH_WAIT:
         return wait(L, h, m_next_k);

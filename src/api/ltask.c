@@ -163,7 +163,10 @@ struct handle {
 
 static struct task *check_task(lua_State *L, int arg)
 {
-    return ((struct handle *)luaL_checkudata(L, arg, TASK_TYPE))->task;
+    struct task *t = ((struct handle *)luaL_checkudata(L, arg, TASK_TYPE))->task;
+    if (!t)
+        luaL_error(L, "the task handle was already collected");
+    return t;
 }
 
 /* (fn, ...) -> handle */
@@ -341,10 +344,17 @@ static int raise_first(lua_State *L, struct group *g)
     struct task *t = g->failed;
     if (!t)
         return 0;
-    g->failed = NULL;
     task_push_results(L, t);
+    g->failed = NULL;
     task_unref(L, t);
     return lua_error(L);
+}
+
+/* What another task, which left the scope, still waits for. */
+static void check_unclosed(lua_State *L, const struct group *g)
+{
+    if (g->is_closed && !list_is_empty(&g->live))
+        luaL_error(L, "the group is closed");
 }
 
 static int m_group_wait_k(lua_State *L, int status, lua_KContext ctx)
@@ -352,7 +362,10 @@ static int m_group_wait_k(lua_State *L, int status, lua_KContext ctx)
     UNUSED(status);
     UNUSED(ctx);
     struct group *g = check_group(L);
+    if (!g->is_closed) /* else the waiter is that of the scope */
+        g->waiter.tasks = NULL;
     task_woken(L);
+    check_unclosed(L, g);
     if (!list_is_empty(&g->live)) {
         g->waiter = task_waiter(L);
         return task_wait(L, 0, m_group_wait_k);
@@ -368,6 +381,7 @@ static int m_group_wait(lua_State *L)
     lua_settop(L, 1);
     if (g->waiter.tasks)
         return luaL_error(L, "another task waits for this group");
+    check_unclosed(L, g);
     if (list_is_empty(&g->live)) {
         reap(L, g);
         return raise_first(L, g);
@@ -410,13 +424,16 @@ static int mm_group_close_k(lua_State *L, int status, lua_KContext has_error)
 static int mm_group_close(lua_State *L)
 {
     struct group *g = check_group(L);
-    bool has_error = !lua_isnoneornil(L, 2);
+    bool has_error = !lua_isnoneornil(L, 2), can_wait = lua_isyieldable(L);
+    if (g->is_closed)
+        return 0;
     g->is_closed = true;
+    task_wake(&g->waiter);
     lua_settop(L, 1);
-    if (has_error)
+    if (has_error || !can_wait)
         cancel_children(g, "error");
-    if (!list_is_empty(&g->live) && !lua_isyieldable(L))
-        return 0; /* the host is shutting down: the collector does the rest */
+    if (!list_is_empty(&g->live) && !can_wait)
+        return 0; /* the collector does the rest */
     return mm_group_close_k(L, LUA_OK, has_error);
 }
 
@@ -495,9 +512,10 @@ static int f_current(lua_State *L)
     if (!t)
         return luaL_error(L, "this code does not run in a task");
     struct handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    handle->task = NULL;
+    luaL_setmetatable(L, TASK_TYPE);
     handle->task = t;
     task_ref(t);
-    luaL_setmetatable(L, TASK_TYPE);
     return 1;
 }
 

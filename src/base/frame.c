@@ -13,7 +13,7 @@ void frame_init(struct framer *f, enum frame_kind kind, size_t frame_bytes_max, 
     *f = (struct framer){.kind = kind, .on_frame = on_frame, .user = user};
     buf_init(&f->line, frame_bytes_max);
     buf_init(&f->data, frame_bytes_max);
-    buf_init(&f->event, 1024);
+    buf_init(&f->event, FRAME_EVENT_BYTES_MAX);
 }
 
 void frame_deinit(struct framer *f)

@@ -17,6 +17,8 @@
 
 #include "buf.h"
 
+#define FRAME_EVENT_BYTES_MAX 1024 /* the name of an SSE event */
+
 enum frame_kind { FRAME_SSE, FRAME_LINES, FRAME_JSON, FRAME_WHOLE, FRAME_BYTES };
 
 /* `event` is the SSE event name, empty for the other kinds and for unnamed events. */

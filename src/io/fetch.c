@@ -174,7 +174,7 @@ static void arm(struct fetch *f)
 
 static void end_of_head(struct fetch *f)
 {
-    if (f->status < 200) {
+    if (f->status < 200 && f->status != 101) { /* 101 is never asked for, and nothing comes after it */
         if (++f->informational > INFORMATIONAL_MAX)
             err_set(&f->error, ERR_PROTOCOL, "more than %d informational answers", INFORMATIONAL_MAX);
         return;
@@ -298,6 +298,15 @@ static enum err translate(const struct fetch *f, CURLcode code)
     }
 }
 
+/* Unless a callback has already said what went wrong. */
+static void set_error(struct fetch *f, CURLcode code)
+{
+    if (f->error.code != ERR_OK || code == CURLE_OK)
+        return;
+    const char *text = f->curl_text[0] ? f->curl_text : f->fetcher->curl.easy_strerror(code);
+    err_set(&f->error, translate(f, code), "%s", text);
+}
+
 static void on_done(struct shard *s, CURL *easy, CURLcode result)
 {
     struct fetcher *fs = CONTAINER_OF(s, struct fetch_shard, shard)->fetcher;
@@ -305,10 +314,7 @@ static void on_done(struct shard *s, CURL *easy, CURLcode result)
     fs->curl.easy_getinfo(easy, CURLINFO_PRIVATE, &private);
     struct fetch *f = (void *)private;
     f->has_head = f->has_head || f->status >= 300; /* a redirect that was not followed to its end */
-    if (f->error.code == ERR_OK && result != CURLE_OK) {
-        const char *text = f->curl_text[0] ? f->curl_text : fs->curl.easy_strerror(result);
-        err_set(&f->error, translate(f, result), "%s", text);
-    }
+    set_error(f, result);
     if (f->error.code == ERR_OK && frame_finish(&f->framer) != ERR_OK)
         err_set(&f->error, ERR_PROTOCOL, "a part of the answer is larger than %zu bytes", f->o.frame_bytes_max);
     release(f);
@@ -380,14 +386,15 @@ static void set_request(struct fetch *f, const struct fetch_options *o)
 {
     const struct curl *c = &f->fetcher->curl;
     set_string(f, CURLOPT_URL, o->url);
-    if (o->body.p || slice_is(o->method, "POST")) {
+    bool is_post = slice_is(o->method, "POST");
+    if (o->body.p || is_post) {
         f->body = mem_dup(o->body.p ? o->body.p : "", o->body.n);
         c->easy_setopt(f->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body.n);
         c->easy_setopt(f->easy, CURLOPT_POSTFIELDS, f->body);
     }
     if (slice_is(o->method, "HEAD"))
         c->easy_setopt(f->easy, CURLOPT_NOBODY, 1L);
-    else
+    else if (!is_post && (o->body.p || !slice_is(o->method, "GET"))) /* a custom one would outlive a redirect */
         set_string(f, CURLOPT_CUSTOMREQUEST, o->method);
     for (size_t i = 0; i < o->headers_n; i++)
         add_header(f, o->headers[i]);
@@ -459,11 +466,15 @@ bool fetch_is_sent(const struct fetch *f)
 
 static void resume_if_drained(struct fetch *f)
 {
-    if (!f->is_paused || f->queued_bytes > FETCH_QUEUE_BYTES_MAX / 2)
+    if (!f->is_paused || f->phase == ENDED || f->queued_bytes > FETCH_QUEUE_BYTES_MAX / 2)
         return;
     f->is_paused = false;
     f->progress_us = now_us(f);
-    f->fetcher->curl.easy_pause(f->easy, CURLPAUSE_CONT); /* may call on_body at once */
+    CURLcode code = f->fetcher->curl.easy_pause(f->easy, CURLPAUSE_CONT); /* may call on_body at once */
+    if (code == CURLE_OK)
+        return;
+    set_error(f, code); /* curl has dropped what on_body refused, and would go on without it */
+    release(f);
 }
 
 enum fetch_step fetch_next(struct fetch *f, struct slice *data, struct slice *event, struct err_info *info)

@@ -21,6 +21,7 @@ struct loop {
     struct clock *clock;
     struct loop_timer **heap; /* 1-based */
     size_t heap_n, heap_cap;
+    uint64_t starts; /* of timers, ever */
     pthread_mutex_t lock; /* guards the posted list */
     struct loop_call *posted_first, **posted_last;
     int refs;
@@ -34,7 +35,7 @@ struct loop {
 
 static bool is_before(const struct loop_timer *a, const struct loop_timer *b)
 {
-    return a->at_us < b->at_us;
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
 }
 
 static void heap_put(struct loop *l, size_t i, struct loop_timer *t)
@@ -93,6 +94,7 @@ void loop_timer_start(struct loop *l, struct loop_timer *t, int64_t delay_ms, vo
     if (delay_ms > INT64_MAX / 4000)
         delay_ms = INT64_MAX / 4000;
     t->at_us = clock_mono_us(l->clock) + delay_ms * 1000;
+    t->order = l->starts++;
     t->on_timer = on_timer;
     sift_up(l, ++l->heap_n, t);
 }
@@ -100,9 +102,9 @@ void loop_timer_start(struct loop *l, struct loop_timer *t, int64_t delay_ms, vo
 /* Runs the timers that were due when it began; one that re-arms itself for now waits for the next step. */
 static bool run_due_timers(struct loop *l)
 {
-    int64_t now_us = clock_mono_us(l->clock);
+    struct loop_timer begin = {.at_us = clock_mono_us(l->clock), .order = l->starts};
     bool has_run = false;
-    for (; l->heap_n && l->heap[1]->at_us <= now_us; has_run = true) {
+    for (; l->heap_n && is_before(l->heap[1], &begin); has_run = true) {
         struct loop_timer *t = l->heap[1];
         loop_timer_stop(l, t);
         t->on_timer(t);

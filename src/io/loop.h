@@ -26,9 +26,11 @@ bool loop_is_alive(struct loop *l);
 int loop_handles(struct loop *l); /* open handles, the loop's own not counted */
 
 /* A one-shot timer, owned by whoever embeds it. The loop keeps all of them in one heap under one libuv
- * timer, so that starting one is cheap and stopping needs no callback. Zeroed memory is a stopped timer. */
+ * timer, so that starting one is cheap and stopping needs no callback. Zeroed memory is a stopped timer.
+ * They run by time, and those of the same moment in the order of their starts. */
 struct loop_timer {
     int64_t at_us;
+    uint64_t order;    /* which was started first, of those of the same moment */
     size_t heap_index; /* 0: not armed */
     void (*on_timer)(struct loop_timer *t);
 };

@@ -73,9 +73,17 @@ static int type_error(lua_State *L, const char *name, const char *expected)
     return luaL_error(L, "option '%s': expected %s, got %s", name, expected, luaL_typename(L, -1));
 }
 
+/* [-0, +1, m] Raw: what a metamethod made up would be held by nobody. Returns the type. */
+static int push_field(lua_State *L, int index, const char *name)
+{
+    index = lua_absindex(L, index);
+    lua_pushstring(L, name);
+    return lua_rawget(L, index);
+}
+
 bool opt_string(lua_State *L, int index, const char *name, struct slice *out)
 {
-    int type = lua_getfield(L, index, name);
+    int type = push_field(L, index, name);
     if (type == LUA_TNIL) {
         lua_pop(L, 1);
         return false;
@@ -89,7 +97,7 @@ bool opt_string(lua_State *L, int index, const char *name, struct slice *out)
 
 bool opt_integer(lua_State *L, int index, const char *name, lua_Integer min, lua_Integer max, lua_Integer *out)
 {
-    if (lua_getfield(L, index, name) == LUA_TNIL) {
+    if (push_field(L, index, name) == LUA_TNIL) {
         lua_pop(L, 1);
         return false;
     }
@@ -107,7 +115,7 @@ bool opt_integer(lua_State *L, int index, const char *name, lua_Integer min, lua
 
 bool opt_seconds(lua_State *L, int index, const char *name, int64_t *out_ms)
 {
-    int type = lua_getfield(L, index, name);
+    int type = push_field(L, index, name);
     if (type == LUA_TNIL) {
         lua_pop(L, 1);
         return false;
@@ -124,7 +132,7 @@ bool opt_seconds(lua_State *L, int index, const char *name, int64_t *out_ms)
 
 bool opt_bool(lua_State *L, int index, const char *name, bool *out)
 {
-    int type = lua_getfield(L, index, name);
+    int type = push_field(L, index, name);
     if (type == LUA_TNIL) {
         lua_pop(L, 1);
         return false;
@@ -186,6 +194,8 @@ void opt_only(lua_State *L, int index, const char *const names[])
 {
     index = lua_absindex(L, index);
     luaL_checktype(L, index, LUA_TTABLE);
+    if (luaL_getmetafield(L, index, "__index") != LUA_TNIL)
+        luaL_error(L, "options are a plain table: one with __index was given");
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
             luaL_error(L, "options are named: a table with the key %s was given", luaL_tolstring(L, -2, NULL));

@@ -29,7 +29,7 @@ bool opt_integer(lua_State *L, int index, const char *name, lua_Integer min, lua
 bool opt_seconds(lua_State *L, int index, const char *name, int64_t *out_ms);       /* seconds in Lua, ms in C; > 0 */
 bool opt_bool(lua_State *L, int index, const char *name, bool *out);
 /* Raises "unknown option 'temprature', did you mean 'temperature'?" unless every key is in the
- * NULL-terminated list. */
+ * NULL-terminated list. Also raises for a table with __index: fields are read raw. */
 void opt_only(lua_State *L, int index, const char *const names[]);
 
 /* [-0, +1, m] Pushes a new metatable for a userdata type: registers methods (in a separate __index table) and metamethods. */

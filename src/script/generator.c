@@ -1,7 +1,7 @@
 /*
- * generator.c - coroutine.resume and coroutine.wrap for scripts. A wait inside a generator belongs to the task, not
+ * generator.c - coroutine.resume, wrap and close for scripts. A wait inside a generator belongs to the task, not
  * to whoever asked the generator for its next value: it is handed up, and the generator goes on where it was when
- * the task is woken. Everything else is as in Lua's own library.
+ * the task is woken; meanwhile nobody else can resume or close it. Everything else is as in Lua's own library.
  */
 #include "generator.h"
 
@@ -24,11 +24,12 @@ static int resume_step(lua_State *L, lua_State *co, int nargs, lua_KContext is_w
 {
     int nvalues;
     int status = task_resume(L, co, nargs, &nvalues);
-    if (status == LUA_YIELD && task_is_wait(co, nvalues)) {
-        lua_pop(co, 1);
-        if (!lua_isyieldable(L))
-            return luaL_error(L, "cannot wait here: the generator was resumed by code that cannot wait");
+    if (task_is_waiting(co) && lua_isyieldable(L))
         return task_wait(L, is_wrap, resume_k);
+    if (task_is_waiting(co)) {
+        task_reset(co); /* its operation is released: nobody would wake it */
+        lua_settop(co, 0);
+        return luaL_error(L, "cannot wait here: the generator was resumed by code that cannot wait");
     }
     if (status == LUA_OK || status == LUA_YIELD) {
         luaL_checkstack(L, nvalues + 1, "too many results to resume");
@@ -38,7 +39,7 @@ static int resume_step(lua_State *L, lua_State *co, int nargs, lua_KContext is_w
         return is_wrap ? nvalues : nvalues + 1;
     }
     if (is_wrap) {
-        lua_resetthread(co); /* closes its pending variables; leaves the error on top */
+        task_reset(co); /* leaves the error on top */
         lua_xmove(co, L, 1);
         return lua_error(L);
     }
@@ -71,6 +72,8 @@ static int resume(lua_State *L, lua_State *co, int nargs, lua_KContext is_wrap)
     const char *problem = NULL;
     if (is_running(L, co))
         problem = "cannot resume non-suspended coroutine";
+    else if (task_is_waiting(co))
+        problem = "cannot resume a coroutine that waits: another task resumed it, or it is a task";
     else if (!is_resumable(co, nargs))
         problem = "cannot resume dead coroutine";
     else if (!lua_checkstack(co, nargs))
@@ -107,9 +110,26 @@ static int f_wrap(lua_State *L)
     return 1;
 }
 
+static int f_close(lua_State *L)
+{
+    lua_State *co = check_coroutine(L);
+    if (is_running(L, co))
+        return luaL_error(L, "cannot close a running coroutine");
+    if (task_is_waiting(co))
+        return luaL_error(L, "cannot close a coroutine that waits: another task resumed it, or it is a task");
+    bool is_ok = task_reset(co) == LUA_OK;
+    lua_pushboolean(L, is_ok);
+    if (is_ok)
+        return 1;
+    lua_xmove(co, L, 1);
+    return 2;
+}
+
 void generator_install(lua_State *L)
 {
     lua_getglobal(L, "coroutine");
+    lua_pushcfunction(L, f_close);
+    lua_setfield(L, -2, "close");
     lua_pushcfunction(L, f_resume);
     lua_setfield(L, -2, "resume");
     lua_pushcfunction(L, f_wrap);

@@ -55,9 +55,10 @@ struct tasks { /* owned by the host */
     struct ticker *ticker;
     int64_t slice_us;
     int64_t loop_stepped_us;
+    bool is_closing; /* nothing can be spawned any more */
 };
 
-static const char sentinel; /* yielded by task_wait, recognised by the drain */
+static const char sentinel; /* yielded by task_wait; on top of a coroutine for as long as it waits */
 
 static struct tasks *tasks_of(lua_State *L)
 {
@@ -229,11 +230,27 @@ static void on_tick(lua_State *L, lua_Debug *ar)
         raise_if_over(L, t);
 }
 
+bool task_is_waiting(lua_State *co)
+{
+    return lua_status(co) == LUA_YIELD && lua_gettop(co) > 0 && lua_touserdata(co, -1) == (const void *)&sentinel;
+}
+
 int task_resume(lua_State *from, lua_State *co, int nargs, int *nvalues)
 {
     struct ticker *ticker = tasks_of(co)->ticker;
+    if (nargs == 0 && task_is_waiting(co))
+        lua_pop(co, 1);
     lua_State *before = ticker_enter(ticker, co);
     int status = lua_resume(co, from, nargs, nvalues);
+    ticker_enter(ticker, before);
+    return status;
+}
+
+int task_reset(lua_State *co)
+{
+    struct ticker *ticker = tasks_of(co)->ticker;
+    lua_State *before = ticker_enter(ticker, co);
+    int status = lua_resetthread(co);
     ticker_enter(ticker, before);
     return status;
 }
@@ -300,11 +317,14 @@ static uint32_t take_slot(struct tasks *ts)
 struct task *task_spawn(lua_State *L, int nargs)
 {
     struct tasks *ts = tasks_of(L);
+    if (ts->is_closing)
+        luaL_error(L, "the host is shutting down: no task can be started");
     if (ts->live >= TASKS_MAX)
         luaL_error(L, "too many tasks (at most %d)", TASKS_MAX);
     lua_State *co = lua_newthread(L);
     lua_insert(L, -nargs - 2);
-    luaL_checkstack(co, nargs + 4, "task arguments");
+    if (!lua_checkstack(co, nargs + 4)) /* raising on co would end the process: nothing there is protected */
+        luaL_error(L, "too many arguments for a task");
     lua_pushcfunction(co, body);
     lua_pushcfunction(co, on_error);
     lua_xmove(L, co, nargs + 1);
@@ -332,7 +352,8 @@ struct task *task_spawn(lua_State *L, int nargs)
 static int f_report(lua_State *L)
 {
     struct task *t = lua_touserdata(L, 1);
-    luaL_checkstack(t->co, 1, NULL);
+    if (!lua_checkstack(t->co, 1))
+        return 0;
     lua_pushvalue(t->co, -1);
     lua_xmove(t->co, L, 1);
     if (args_is_error(L, 2)) {
@@ -396,7 +417,10 @@ static int f_push_broken(lua_State *L)
 /* The coroutine itself failed: an error in the message handler, or a yield that is not a wait. */
 static void end_broken(struct task *t, const char *text)
 {
-    lua_resetthread(t->co); /* pending __close handlers run, but cannot wait */
+    t->status = TASK_RUNNING;
+    t->tasks->running = t;
+    task_reset(t->co);
+    t->tasks->running = NULL;
     lua_settop(t->co, 0);
     lua_pushcfunction(t->co, f_push_broken);
     lua_pushlightuserdata(t->co, (void *)text);
@@ -406,11 +430,6 @@ static void end_broken(struct task *t, const char *text)
 }
 
 /* The drain */
-
-bool task_is_wait(lua_State *L, int nvalues)
-{
-    return nvalues == 1 && lua_touserdata(L, -1) == (const void *)&sentinel;
-}
 
 static void run(struct tasks *ts, struct task *t)
 {
@@ -425,10 +444,9 @@ static void run(struct tasks *ts, struct task *t)
         end(t, nvalues);
     } else if (status != LUA_YIELD) {
         end_broken(t, "the task failed while its error was being reported");
-    } else if (!task_is_wait(t->co, nvalues)) {
+    } else if (!task_is_waiting(t->co)) {
         end_broken(t, "coroutine.yield was called outside of a generator: there is nobody to yield to");
     } else {
-        lua_pop(t->co, 1);
         t->status = TASK_WAITING;
         if (t->is_woken_early)
             make_ready(t);
@@ -522,6 +540,7 @@ void tasks_cancel_all(struct tasks *ts, const char *reason)
 
 void tasks_kill_all(struct tasks *ts)
 {
+    ts->is_closing = true;
     for (uint32_t i = 0; i < ts->slots_n; i++)
         if (ts->slots[i])
             end_broken(ts->slots[i], "the host is shutting down");

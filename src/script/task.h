@@ -45,10 +45,12 @@ struct waiter task_waiter_shielded(lua_State *L);
 int task_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 /* [-0, +0, e] First thing in a continuation: raises if the task was cancelled or is past its deadline. */
 void task_woken(lua_State *L);
-/* For generator.c: are these values on top of a coroutine that yielded a wait? */
-bool task_is_wait(lua_State *L, int nvalues);
-/* lua_resume, watched by the ticker. Only the drain and generator.c call it. */
+/* For generator.c: does the coroutine wait, or a generator that it resumed? Then only who resumed it goes on with it. */
+bool task_is_waiting(lua_State *co);
+/* lua_resume, watched by the ticker; a wait goes on with no arguments. Only the drain and generator.c call it. */
 int task_resume(lua_State *from, lua_State *co, int nargs, int *nvalues);
+/* lua_resetthread, watched by the ticker: pending `__close` handlers run, but cannot wait. */
+int task_reset(lua_State *co);
 /* Queues the waiting task as ready; O(1); clears *w; harmless when stale or empty. */
 void task_wake(struct waiter *w);
 
@@ -90,7 +92,7 @@ size_t tasks_live(const struct tasks *ts);
 /* How long a task may compute without waiting. */
 void tasks_set_slice(struct tasks *ts, int64_t slice_ms);
 void tasks_cancel_all(struct tasks *ts, const char *reason);
-/* Ends what is left: pending `__close` handlers run, but cannot wait any more. */
+/* Ends what is left: pending `__close` handlers run, but cannot wait any more. Nothing can be spawned from then on. */
 void tasks_kill_all(struct tasks *ts);
 
 #endif

@@ -32,8 +32,9 @@ local boundaries = list [[
   lua/perilune/boot.lua
   lua/perilune/init.lua
   lua/perilune/model/discovery.lua
+  lua/perilune/config.lua
   lua/perilune/testing/conformance.lua
-]] -- a tool call, a request handler, the task of a stream, the main task, perilune.try, a provider file, a case of the kit
+]] -- a tool call, a request handler, the task of a stream, the main task, perilune.try, a provider file, a configuration file, a case of the kit
 
 local loaders = list "lua/perilune/config.lua lua/perilune/cli/run.lua lua/perilune/model/discovery.lua"
 

@@ -65,11 +65,26 @@ local function limit(options, name, default)
 end
 
 
+-- What every request of this assistant will say must make sense.
+local function check_request(self)
+  local sample = { messages = { { role = "user", content = "" } }, tools = self.tool_list }
+  for name, value in pairs(self.request) do
+    sample[name] = value
+  end
+  local is_right, err = request.check(sample)
+  if not is_right then
+    check.fail(("assistant '%s': %s"):format(self.name, err.message:gsub("^request: ", "")), 3)
+  end
+end
+
+
 ---Defines an assistant.
 ---@param options table see perilune.Assistant, and the options of a request (temperature, max_tokens, ...)
 ---@return perilune.Assistant
 function M.new(options)
+  check.value("assistant: the definition", options, "table")
   check.options("assistant", options, option_types)
+  check.list("assistant: fallbacks", options.fallbacks or {}, "string")
   check.options("assistant: history", options.history or {}, history_types)
   if options.on_tool_error and not on_tool_errors[options.on_tool_error] then
     check.fail("assistant: on_tool_error is \"report\" or \"raise\"")
@@ -79,12 +94,13 @@ function M.new(options)
     instructions = options.instructions, tool_list = options.tools or {}, tools = take_tools(options.tools or {}),
     max_steps = limit(options, "max_steps", 20), max_repairs = options.max_repairs or 2,
     tool_concurrency = limit(options, "tool_concurrency", 8), on_tool_error = options.on_tool_error or "report",
-    history = { messages = (options.history or {}).messages or 200 }, metadata = options.metadata,
+    history = { messages = limit(options.history or {}, "messages", 200) }, metadata = options.metadata,
     request = { tool_choice = options.tool_choice },
   }
   for _, name in ipairs(request_options) do
     self.request[name] = options[name]
   end
+  check_request(self)
   return setmetatable(self, metatable)
 end
 

@@ -1,8 +1,10 @@
 -- Threads as scripts use them: a persistent conversation, opened by key, on which assistants run.
+local assistants = require "perilune.agent.assistant"
 local channel = require "perilune.std.channel"
 local check = require "perilune.std.check"
 local errors = require "perilune.std.errors"
 local loop = require "perilune.agent.loop"
+local message_shape = require "perilune.model.message"
 local messages = require "perilune.store.messages"
 local stream = require "perilune.model.stream"
 local task = require "perilune.sys.task"
@@ -18,6 +20,10 @@ local EVENTS_WAITING_MAX = 16
 
 local run_options = { on_event = "function" }
 
+local orders = { "asc", "desc" }
+
+local KEY_BYTES_MAX = 1024
+
 local list_options = { limit = "integer", after = "integer", order = "string" }
 
 
@@ -26,6 +32,18 @@ local function must(value, err)
     error(err, 0)
   end
   return value
+end
+
+
+local function check_message(where, message, level)
+  local content = message.content
+  if content == nil or content == "" or type(content) == "table" and #content == 0 then
+    check.fail(where .. ": the message is empty", level)
+  end
+  local is_right, err = message_shape.check(message, where)
+  if not is_right then
+    check.fail(err.message, level)
+  end
 end
 
 
@@ -39,9 +57,23 @@ end
 ---@param key string
 ---@return perilune.Thread
 function M.open(app, key)
+  check.string("perilune.thread: key", key)
+  if key == "" or #key > KEY_BYTES_MAX or not utf8.len(key) then
+    check.fail(("perilune.thread: a key is 1 to %d bytes of text"):format(KEY_BYTES_MAX))
+  end
   local row = must(threads.open(app:database(), key))
   row.app = app
   return setmetatable(row, metatable)
+end
+
+
+-- What a script passed in is checked before anything is written: a thread that holds nonsense could never be used again.
+local function check_input(where, assistant, input)
+  if not assistants.is(assistant) then
+    check.fail(where .. ": the first argument is an assistant, made with perilune.assistant{...}", 3)
+  elseif input ~= nil then
+    check_message(where, { role = "user", content = input }, 4)
+  end
 end
 
 
@@ -62,8 +94,8 @@ local function ignore() end
 ---@param options? { on_event: fun(event: table)? }
 ---@return perilune.Run
 function methods:run(assistant, input, options)
-  options = options or {}
-  check.options("thread:run", options, run_options)
+  options = check.options("thread:run", options, run_options)
+  check_input("thread:run", assistant, input)
   return loop.run(job_of(self, assistant, input, options.on_event or ignore))
 end
 
@@ -83,6 +115,7 @@ end
 ---@param input string|table[]
 ---@return perilune.Stream
 function methods:stream(assistant, input)
+  check_input("thread:stream", assistant, input)
   local events = channel.new(EVENTS_WAITING_MAX)
   local job = job_of(self, assistant, input, function(event)
     events:put(event)
@@ -101,7 +134,9 @@ end
 ---@param role string
 ---@param content string|table[]
 function methods:add(role, content)
-  must(messages.append(self.app:database(), self, { role = role, content = content }))
+  local message = { role = role, content = content }
+  check_message("thread:add", message, 3)
+  must(messages.append(self.app:database(), self, message))
 end
 
 
@@ -109,8 +144,12 @@ end
 ---@param options? { limit: integer?, after: integer?, order: string? }
 ---@return { seq: integer, status: string, run_id: string?, message: perilune.Message }[]
 function methods:messages(options)
-  options = options or {}
-  check.options("thread:messages", options, list_options)
+  options = check.options("thread:messages", options, list_options)
+  if options.order then
+    check.choice("thread:messages: order", options.order, orders)
+  elseif options.limit and options.limit < 1 then
+    check.fail("thread:messages: 'limit' must be at least 1")
+  end
   return must(messages.list(self.app:database(), self, options))
 end
 

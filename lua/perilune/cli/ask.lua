@@ -13,8 +13,8 @@ local M = {
     { names = { "--system", "-s" }, key = "system", value = "TEXT", help = "instructions" },
     { names = { "--image", "-i" }, key = "images", value = "FILE", many = true, help = "an image, a file or an address; repeatable" },
     { names = { "--file", "-f" }, key = "files", value = "FILE", many = true, help = "a PDF, sound, a video or an image; repeatable" },
-    { names = { "--max-tokens" }, key = "max_tokens", value = "N", type = "number", help = "how long the answer may be" },
-    { names = { "--temperature" }, key = "temperature", value = "T", type = "number", help = "how varied it may be" },
+    { names = { "--max-tokens" }, key = "max_tokens", value = "N", type = "integer", min = 1, help = "how many tokens the answer may have" },
+    { names = { "--temperature" }, key = "temperature", value = "T", type = "number", min = 0, max = 2, help = "how varied it may be, 0 to 2" },
     { names = { "--stream" }, key = "stream", help = "print while it arrives (default); --no-stream prints it whole" },
   },
   examples = {
@@ -35,6 +35,10 @@ local function prompt_of(words)
   end
   if prompt:find("^%s*$") then
     options.fail("ask: what? (perilune ask PROMPT)")
+  end
+  local length, bad = utf8.len(prompt)
+  if not length then
+    options.fail("ask: the prompt is no text in UTF-8 (byte %d); attach files that are no text with --file", bad)
   end
   return prompt
 end
@@ -73,7 +77,7 @@ end
 function M.run(values, words)
   local client = perilune.client { model = values.model }
   local request = {
-    system = values.system, max_tokens = math.tointeger(values.max_tokens), temperature = values.temperature, images = values.images,
+    system = values.system, max_tokens = values.max_tokens, temperature = values.temperature, images = values.images,
     files = values.files,
   }
   local prompt = prompt_of(words)

@@ -1,5 +1,6 @@
 -- perilune chat: a conversation in the terminal, kept in a thread.
 local clock = require "perilune.sys.clock"
+local errors = require "perilune.std.errors"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 local perilune = require "perilune"
@@ -20,14 +21,18 @@ local M = {
 
 
 local function key_of(values, app)
-  if values.thread then
+  if values.thread and values["continue"] then
+    options.fail("chat: either --thread or --continue, not both")
+  elseif values.thread == "" then
+    options.fail("chat: --thread needs a name")
+  elseif values.thread then
     return values.thread
   elseif values["continue"] then
     local latest, err = threads.latest(app:database())
     if latest then
       return latest.key or latest.id
     elseif err.kind == "not_found" then
-      options.fail("chat: there is no conversation to continue")
+      options.fail("chat: there is no conversation to continue; start one with perilune chat")
     end
     error(err, 0)
   end
@@ -49,33 +54,36 @@ local function print_answer(thread, assistant, line)
 end
 
 
--- One answer in a task of its own, so that Ctrl-C ends it and not the chat.
+-- One answer in a task of its own, so that Ctrl-C ends it and not the chat. Its output may end it too (nobody reads it any
+-- more): that ends the chat.
 local function answer(thread, assistant, line)
-  local ended, is_over, is_complete = task.signal(), false, false
+  local ended, is_over, failure = task.signal(), false, nil
   local turn = task.spawn(function()
-    local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
-      is_over = true
+    local guard <close> = setmetatable({}, { __close = function(_, err) -- luacheck: ignore 211
+      is_over, failure = true, err
       ended:wake()
     end })
     print_answer(thread, assistant, line)
-    is_complete = true
   end)
   task.foreground(turn)
   while not is_over do
     ended:wait()
   end
   task.foreground(nil)
-  if not is_complete then
+  if errors.is(failure, "cancelled") and failure.code ~= "exit" then
     output.note("\n(stopped; what had arrived is kept, marked as partial)")
+  elseif failure then
+    turn:wait() -- raises it
   end
 end
 
 
 function M.run(values, words, app)
-  local model = words[1]
+  options.at_most("chat", words, 1)
+  local assistant = perilune.assistant { name = "chat", model = words[1], instructions = values.system }
+  app:model_of(assistant) -- a wrong name, a missing key: now, and not after the first question
   local key = key_of(values, app)
   local thread = perilune.thread(key)
-  local assistant = perilune.assistant { name = "chat", model = model, instructions = values.system }
   local is_tty = proc.is_tty(0) and proc.is_tty(1)
   if is_tty and not values.quiet then
     output.note(("thread: %s (Ctrl-D ends, Ctrl-C stops an answer)"):format(key))
@@ -89,6 +97,8 @@ function M.run(values, words, app)
       error(err, 0)
     elseif not line then
       break
+    elseif not utf8.len(line) then
+      output.note("perilune: that line is no text in UTF-8 and was not sent")
     elseif line:find("%S") then
       answer(thread, assistant, line)
     end

@@ -67,6 +67,7 @@ function M.run(values, words, app)
   if not action then
     options.fail(words[1] and "db: unknown action '%s'; it is check, backup or info" or "db: do what? check, backup or info", words[1])
   end
+  options.at_most("db", words, words[1] == "backup" and 2 or 1)
   return action(values, words[2], app:database())
 end
 

@@ -38,12 +38,6 @@ local global_options = {
   { names = { "--version", "-V" }, key = "version", help = "the versions of the program and its parts" },
 }
 
-local exit_codes = {
-  configuration = 3, authentication = 4, permission = 4, rate_limit = 5, quota = 5, connection = 6, timeout = 6, tls = 6, api = 6,
-  not_found = 6, model_not_found = 6, context_length = 6, content_filter = 6, overloaded = 6, server = 6, bad_response = 6,
-  stream_interrupted = 6, empty_response = 6, all_failed = 6, database = 7, cancelled = 130,
-}
-
 
 local function global_help()
   local lines = { "usage: perilune [OPTION...] COMMAND [ARGUMENT...]", "", "commands:" }
@@ -92,16 +86,12 @@ end
 
 local function set_up_log(settings)
   local log = require "perilune.sys.log"
-  local level, format = settings.log_level or "warn", settings.log_format
-  local levels = { debug = true, info = true, warn = true, error = true, off = true }
-  if not levels[level] then
-    options.fail("--log-level is debug, info, warn, error or off, not '%s'", level)
-  elseif format and format ~= "text" and format ~= "json" then
-    options.fail("--log-format is text or json, not '%s'", format)
+  log.set_level(settings.log_level or "warn")
+  if settings.log_format then
+    log.set_format(settings.log_format)
   end
-  log.set_level(level)
-  if format then
-    log.set_format(format)
+  for _, note in ipairs(settings.notes) do
+    log.write("warn", "config", note)
   end
 end
 
@@ -132,10 +122,15 @@ end
 ---@return integer exit code
 function M.main(arg, version)
   local global, words = options.parse(arg, global_options, true)
+  if words[1] == "help" then
+    table.remove(words, 1)
+    options.at_most("help", words, 1)
+    global.help = true
+  end
   if global.version then
     output.write(version_text(version))
     return 0
-  elseif words[1] == "help" or global.help and not words[1] then
+  elseif global.help and not words[1] then
     output.write(global_help())
     return 0
   elseif not words[1] then
@@ -158,44 +153,11 @@ function M.main(arg, version)
 end
 
 
--- Whose error it is, when a provider is to blame.
-local function origin(err)
-  if not err.provider then
-    return ""
-  end
-  local parts = { err.model and err.provider .. "/" .. err.model or err.provider }
-  parts[#parts + 1] = err.status and "HTTP " .. err.status
-  parts[#parts + 1] = err.request_id and "request " .. err.request_id
-  return (" [%s]"):format(table.concat(parts, ", "))
-end
-
-
-local function exit_code(err)
-  if err.code == "usage" then
-    return 2
-  elseif err.kind == "all_failed" and err.cause and err.cause.kind then
-    return exit_codes[err.cause.kind] or 6
-  elseif err.kind == "not_found" and not err.provider then -- a thread, a run
-    return 1
-  elseif err.kind == "timeout" and err.code == "deadline" then -- the script's own limit
-    return 1
-  end
-  return exit_codes[err.kind] or 1
-end
-
-
 ---Prints an error; returns the exit code for it.
 ---@param err perilune.Error
 ---@return integer
 function M.report(err)
-  local log = require "perilune.sys.log"
-  local label = err.kind == "internal" and "" or (err.code == "usage" or err.code == "misuse") and "" or err.kind .. ": "
-  local lines = { "perilune: " .. (err.where and err.where .. ": " or "") .. label .. err.message .. origin(err) }
-  if err.kind == "internal" then
-    lines[2] = err.traceback
-  end
-  proc.write(2, log.redact(table.concat(lines, "\n")) .. "\n")
-  return exit_code(err)
+  return require("perilune.cli.report").print(err)
 end
 
 

@@ -58,7 +58,8 @@ local function select(rows, app, name)
 end
 
 
-function M.run(values, _, app)
+function M.run(values, words, app)
+  options.at_most("models", words, 0)
   app:discover()
   local rows = known.models(app.settings)
   if values.provider then

@@ -1,17 +1,26 @@
 -- What commands print: data on standard output, everything else on standard error.
+local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local proc = require "perilune.sys.proc"
 
 local M = {}
 
 
----Writes text to standard output.
+-- What a program exits with that wrote to a pipe which nobody reads: 128 + SIGPIPE.
+local NO_READER = 141
+
+
+---Writes text to standard output. When nobody reads it any more (`| head -1`), the command ends without a word.
 ---@param text string
 function M.write(text)
   local ok, err = proc.write(1, text)
-  if not ok then
-    error(err, 0)
+  if ok then
+    return
+  elseif err.code == "closed" then
+    error(errors.new { kind = "cancelled", code = "exit", exit_code = NO_READER, message = "nobody reads the output" }, 0)
   end
+  err.message = "the output is not complete: " .. err.message
+  error(err, 0)
 end
 
 

@@ -58,6 +58,9 @@ local function subject_of(name, values, app)
   local discovery, registry = require "perilune.model.discovery", require "perilune.model.provider"
   discovery.load(app.settings.provider_folders) -- a file may extend another one's provider
   local provider, err = not name:find("[./]") and registry.get(name)
+  if not provider and not require("perilune.sys.fs").stat(name) then
+    options.fail("providers test: '%s' is neither a file nor a known provider", name)
+  end
   if not provider then
     provider, err = discovery.file(name)
     if not provider then

@@ -12,9 +12,12 @@ local M = {
   options = {
     { names = { "-e" }, key = "code", value = "CODE", help = "run this instead of a file" },
     { names = { "--model", "-m" }, key = "model", value = "NAME", help = "the default model, as provider/model" },
-    { names = { "--deadline" }, key = "deadline", value = "SECONDS", type = "number", help = "stop the script after this long" },
-    { names = { "--slice" }, key = "slice", value = "SECONDS", type = "number", help = "how long a task may compute without waiting (30)" },
-    { names = { "--memory" }, key = "memory", value = "MB", type = "number", help = "memory of the script (1024)" },
+    { names = { "--deadline" }, key = "deadline", value = "SECONDS", type = "number", min = 0, max = 1e9, help = "stop the script after this long" },
+    {
+      names = { "--slice" }, key = "slice", value = "SECONDS", type = "number", min = 0.001, max = 1e9,
+      help = "how long a task may compute without waiting (30)",
+    },
+    { names = { "--memory" }, key = "memory", value = "MB", type = "number", min = 1, max = 1e6, help = "memory of the script (1024)" },
   },
   examples = { "scripts/tools.lua", "-e 'print(require(\"perilune\").client():chat(\"Hello\").content)'", "--deadline 60 agent.lua Paris" },
 }
@@ -36,18 +39,30 @@ local function read(values, words)
     if err.kind == "not_found" then
       options.fail("run: there is no script '%s'", path)
     end
-    error(err, 0)
+    options.fail("run: %s", err.message)
   end
-  return text:gsub("^#[^\n]*", ""), "@" .. path, path
+  return text, "@" .. path, path
+end
+
+
+-- The script as a function. A mark of the encoding and a first line for the shell may come before it.
+local function compile(text, chunk_name)
+  text = text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", "")
+  local script, problem = load(text, chunk_name, "t")
+  if not script then
+    local name = chunk_name:sub(2)
+    if not problem:find(name, 1, true) then
+      problem = name .. ": " .. problem
+    end
+    error(errors.new { kind = "internal", code = "syntax", message = problem }, 0)
+  end
+  return script
 end
 
 
 function M.run(values, words)
   local text, chunk_name, path = read(values, words)
-  local chunk, problem = load(text, chunk_name, "t")
-  if not chunk then
-    error(errors.new { kind = "internal", code = "syntax", message = problem }, 0)
-  end
+  local script = compile(text, chunk_name)
   words[0] = path or chunk_name:sub(2)
   rawset(_G, "arg", words)
   if values.slice then
@@ -57,9 +72,9 @@ function M.run(values, words)
     task.memory(math.floor(values.memory * 1024 * 1024))
   end
   if values.deadline then
-    task.deadline(values.deadline, chunk, table.unpack(words))
+    task.deadline(values.deadline, script, table.unpack(words))
   else
-    chunk(table.unpack(words))
+    script(table.unpack(words))
   end
   return 0
 end

@@ -1,4 +1,5 @@
 -- perilune test: busted specs inside the host, so that they can wait, fetch and serve.
+local fs = require "perilune.sys.fs"
 local options = require "perilune.cli.options"
 local task = require "perilune.sys.task"
 
@@ -17,11 +18,27 @@ task, no request. Needs the package lua-busted.]],
 }
 
 
+-- The paths among the words, up to the first option of busted's.
+local function check_paths(words)
+  for _, word in ipairs(words) do
+    if word:sub(1, 1) == "-" then
+      return
+    elseif not fs.stat(word) then
+      options.fail("test: there is no '%s'", word)
+    end
+  end
+  if not words[1] and not fs.stat("spec") then
+    options.fail("test: there is no folder 'spec' here: name a file or a folder (perilune test PATH)")
+  end
+end
+
+
 function M.run(values, words)
   local runner = package.searchpath("busted.runner", package.path)
   if not runner then
     options.fail("test: busted is not installed (Debian package lua-busted)")
   end
+  check_paths(words)
   words[0] = "perilune test"
   words[#words + 1] = "--helper=perilune.testing.helper"
   package.preload["perilune.testing.helper"] = function() -- required by busted once it can be subscribed to

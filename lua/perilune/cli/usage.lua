@@ -10,7 +10,7 @@ local M = {
   summary = "Shows what was used and what it cost. A cost of `unknown` means that a price is not known.",
   options = {
     { names = { "--by" }, key = "by", value = "WHAT", help = "model (default), provider or day" },
-    { names = { "--days" }, key = "days", value = "N", type = "number", help = "the last N days (30)" },
+    { names = { "--days" }, key = "days", value = "N", type = "number", min = 0, help = "the last N days (30)" },
   },
   examples = { "", "--by day --days 7", "--json" },
 }
@@ -22,7 +22,8 @@ local columns = {
 }
 
 
-function M.run(values, _, app)
+function M.run(values, words, app)
+  options.at_most("usage", words, 0)
   local by, days = values.by or "model", values.days or 30
   if not columns[by] then
     options.fail("usage: --by is model, provider or day, not '%s'", by)

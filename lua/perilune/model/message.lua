@@ -16,6 +16,15 @@ local media_types = { image = true, audio = true, video = true, file = true }
 local part_fields = { type = true, text = true, url = true, data = true, media_type = true, name = true, detail = true }
 
 
+local function check_text(where, text)
+  local length, bad = utf8.len(text)
+  if not length then
+    return shape.refuse(where, "the text is not UTF-8 (byte %d)", bad)
+  end
+  return true
+end
+
+
 local function check_part(where, part)
   if type(part) ~= "table" then
     return shape.refuse(where, "a part is a table, not a %s", type(part))
@@ -28,6 +37,7 @@ local function check_part(where, part)
     if type(part.text) ~= "string" then
       return shape.refuse(where, "a text part needs 'text'")
     end
+    return check_text(where, part.text)
   elseif not media_types[part.type] then
     local known = "it is text, image, audio, video or file"
     return shape.refuse(where, "unknown type of part '%s'; %s", tostring(part.type), known)
@@ -39,8 +49,10 @@ end
 
 
 local function check_content(where, content)
-  if content == nil or type(content) == "string" then
+  if content == nil then
     return true
+  elseif type(content) == "string" then
+    return check_text(where, content)
   elseif type(content) ~= "table" then
     return shape.refuse(where, "content is a text or a list of parts, not a %s", type(content))
   end

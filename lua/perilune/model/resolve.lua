@@ -94,11 +94,24 @@ local function unknown_model(name)
       candidates[#candidates + 1] = model
     end
   end
-  local nearest = text.suggest(name, candidates)
+  local nearest, prefix = text.suggest(name, candidates), name:match("^([^/]+)/.")
+  local hint = nearest and (", did you mean '%s'?"):format(nearest)
+    or prefix and (": there is no provider '%s' (perilune providers lists them)"):format(prefix)
+    or ": write it as provider/model (perilune models lists the known ones)"
+  return errors.new { kind = "model_not_found", message = ("no provider is known for the model '%s'%s"):format(name, hint) }
+end
+
+
+local function unknown_provider(name)
+  local names = {}
+  for position, found in ipairs(M.providers()) do
+    names[position] = found.name
+  end
+  local nearest = text.suggest(name, names)
   return errors.new {
-    kind = "model_not_found",
-    message = ("no provider is known for the model '%s'%s Write it as provider/model.")
-      :format(name, nearest and ("; did you mean '" .. nearest .. "'?") or "."),
+    kind = "configuration",
+    message = ("there is no provider '%s'%s"):format(name, nearest and (", did you mean '%s'?"):format(nearest)
+      or " (perilune providers lists them)"),
   }
 end
 
@@ -139,7 +152,11 @@ function M.target(name, settings)
   if settings.provider then
     found, model = get_provider(settings.provider), name
     if not found then
-      return nil, errors.new { kind = "configuration", message = ("there is no provider '%s'"):format(settings.provider) }
+      return nil, unknown_provider(settings.provider)
+    elseif name == "auto" then
+      return nil, errors.new {
+        kind = "configuration", message = ("the provider '%s' lists no model: say which one, model = \"…\""):format(found.name),
+      }
     end
   else
     found, model = split(name)
@@ -157,6 +174,12 @@ function M.target(name, settings)
   end
   if key then
     log.secret(key)
+    if key:find("[%c\x7F]") then
+      return nil, errors.new {
+        kind = "authentication", code = "bad_key", provider = found.name, model = model,
+        message = ("the key for %s holds a line feed or another control character: it was not copied well"):format(found.name),
+      }
+    end
   end
   return provider.target(found, {
     model = model, api = settings.api or nil, api_key = key, headers = settings.headers,
@@ -165,11 +188,16 @@ function M.target(name, settings)
 end
 
 
----The model that is used when nobody names one: the configured default, else the first provider whose key is set, else the
----built-in offline model.
+---The model that is used when nobody names one: the first of the provider, where one is named; the configured default, else
+---the first provider whose key is set, else the built-in offline model.
 ---@param settings perilune.Settings
+---@param provider_name? string
 ---@return string
-function M.default(settings)
+function M.default(settings, provider_name)
+  if provider_name then
+    local found = get_provider(provider_name)
+    return found and found.models[1] or "auto" -- an unknown provider is told of by `target`
+  end
   if settings.model and settings.model ~= "auto" then
     return settings.model
   end
