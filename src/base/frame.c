@@ -106,7 +106,7 @@ static enum err feed_lines(struct framer *f, const char *p, size_t n, enum err (
             continue;
         }
         f->skip_lf = false;
-        const char *stop = find_line_end(p, end);
+        const char *stop = f->kind == FRAME_SSE ? find_line_end(p, end) : memchr(p, '\n', (size_t)(end - p));
         if (!stop)
             return buf_add(&f->line, p, (size_t)(end - p));
         enum err err;
@@ -130,6 +130,8 @@ static enum err plain_line(struct framer *f, const char *p, size_t n)
 {
     if (n > f->line.max)
         return ERR_LIMIT;
+    if (n && p[n - 1] == '\r')
+        n--;
     if (n)
         emit(f, p, n);
     return ERR_OK;

@@ -214,9 +214,9 @@ static void on_tick(lua_State *L, lua_Debug *ar)
     if (t && (t->over_budget || now_us - t->resumed_us > ts->slice_us)) {
         /* Time for its close handlers; after that, a script that swallows the error is given no instruction. */
         t->over_budget++;
-        ticker_done(L, t->over_budget < OVER_BUDGET_RAISES ? OVER_BUDGET_INSTRUCTIONS : 1);
+        ticker_done(ts->ticker, L, t->over_budget < OVER_BUDGET_RAISES ? OVER_BUDGET_INSTRUCTIONS : 1);
     } else {
-        ticker_done(L, 0);
+        ticker_done(ts->ticker, L, 0);
     }
     if (!t)
         return;

@@ -1,6 +1,7 @@
 /*
- * ticker.c - a POSIX timer with SIGEV_THREAD_ID. It stays armed while there is work, so that a busy process makes
- * no system call for it; the first tick that finds nothing running disarms it.
+ * ticker.c - a POSIX timer with SIGEV_THREAD_ID. It fires once and is armed again when a task is entered or the
+ * hook has run: setting a hook walks the whole call stack, and a periodic timer could leave a very deep
+ * one no time for anything else.
  */
 #include "ticker.h"
 
@@ -23,10 +24,10 @@ struct ticker { /* owned by the tasks */
     volatile sig_atomic_t is_armed;
 };
 
-static void arm(struct ticker *t, long ns)
+static void arm(struct ticker *t)
 {
-    struct itimerspec spec = {.it_interval.tv_nsec = ns, .it_value.tv_nsec = ns};
-    t->is_armed = ns != 0;
+    struct itimerspec spec = {.it_value.tv_nsec = TICK_NS};
+    t->is_armed = 1;
     timer_settime(t->timer, 0, &spec, NULL);
 }
 
@@ -37,11 +38,9 @@ static void on_tick(int signum, siginfo_t *info, void *context)
     struct ticker *t = info->si_value.sival_ptr;
     if (info->si_code != SI_TIMER || !t)
         return;
-    lua_State *co = t->running;
-    if (co)
-        lua_sethook(co, t->hook, LUA_MASKCOUNT, 1);
-    else
-        arm(t, 0);
+    t->is_armed = 0;
+    if (t->running)
+        lua_sethook(t->running, t->hook, LUA_MASKCOUNT, 1);
 }
 
 struct ticker *ticker_new(lua_Hook hook)
@@ -71,11 +70,13 @@ lua_State *ticker_enter(struct ticker *t, lua_State *co)
     lua_State *before = t->running;
     t->running = co;
     if (co && !t->is_armed)
-        arm(t, TICK_NS);
+        arm(t);
     return before;
 }
 
-void ticker_done(lua_State *L, int count)
+void ticker_done(struct ticker *t, lua_State *L, int count)
 {
     lua_sethook(L, count ? lua_gethook(L) : NULL, count ? LUA_MASKCOUNT : 0, count);
+    if (!t->is_armed)
+        arm(t);
 }

@@ -20,6 +20,6 @@ void ticker_free(struct ticker *t);
 /* The coroutine that runs from now on, NULL for none; returns the one before. */
 lua_State *ticker_enter(struct ticker *t, lua_State *co);
 /* Takes the hook away until the next tick (count 0), or lets it come back after so many instructions. */
-void ticker_done(lua_State *L, int count);
+void ticker_done(struct ticker *t, lua_State *L, int count);
 
 #endif

@@ -106,6 +106,7 @@ static void test_documents(void)
         {FRAME_WHOLE, " {} \n", " {}|"},
         {FRAME_WHOLE, "", ""},
         {FRAME_LINES, "{\"a\":1}\n{\"b\":2}\r\n\n{\"c\":3}", "{\"a\":1}|{\"b\":2}|{\"c\":3}|"},
+        {FRAME_LINES, "{\"a\":\r1}\r\n\r\n2\r\n3\r", "{\"a\":\r1}|2|3|"},
         {FRAME_JSON, "[{\"a\":1},\n{\"b\":[1,2]}\n]\n", "{\"a\":1}|{\"b\":[1,2]}|"},
         {FRAME_JSON, "[]", ""},
         {FRAME_JSON, "[\"a,b\",\"]\",\"\\\"\",null, 5 ]", "\"a,b\"|\"]\"|\"\\\"\"|null|5|"},

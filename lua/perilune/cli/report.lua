@@ -110,6 +110,9 @@ local function known(err)
   if not where or where:sub(1, #own_modules) == own_modules then
     where = err.code ~= "usage" and script_line(frames(err.traceback)) or nil
   end
+  if err.kind == "cancelled" and not where then
+    return "interrupted"
+  end
   return (where and where .. ": " or "") .. label .. err.message .. origin(err)
 end
 

@@ -2,6 +2,7 @@
 local errors = require "perilune.std.errors"
 local fs = require "perilune.sys.fs"
 local options = require "perilune.cli.options"
+local output = require "perilune.cli.output"
 local proc = require "perilune.sys.proc"
 local task = require "perilune.sys.task"
 
@@ -76,6 +77,7 @@ function M.run(values, words)
   else
     script(table.unpack(words))
   end
+  output.flush()
   return 0
 end
 

@@ -63,9 +63,9 @@ end
 ---@param usage perilune.Usage?
 ---@param target perilune.Target
 ---@return perilune.Usage?
-function M.priced(usage, target)
+function M.priced(usage, target, own_prices)
   if usage then
-    usage.cost = prices.cost(target.name, target.model, usage)
+    usage.cost = prices.cost(target.name, target.model, usage, own_prices)
   end
   return usage
 end
