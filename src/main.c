@@ -17,7 +17,9 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,13 +99,15 @@ static bool call(lua_State *L, lua_CFunction f, struct program *p)
     return false;
 }
 
-/* Steps until `t` is done, or until nothing could ever happen again. */
+/* Steps until `t` is done, or until nothing could ever happen again. A script whose output goes nowhere is ended. */
 static bool run_until_done(struct host *h, struct task *t)
 {
     while (!task_is_done(t)) {
         tasks_drain(h->tasks);
         if (task_is_done(t))
             break;
+        if (ferror(stdout))
+            task_cancel(t, "shutdown");
         if (tasks_any_ready(h->tasks)) {
             loop_step(h->loop, LOOP_NOWAIT);
         } else if (loop_is_alive(h->loop)) {
@@ -155,6 +159,19 @@ static void tear_down(struct program *p)
     log_free(h->log);
 }
 
+/* What scripts print goes through stdio, and print() does not say when that fails: the exit code does. 128 + SIGPIPE
+ * without a word when nobody reads any more, as for every program in a pipe. */
+static int output_code(struct host *h, int exit_code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return exit_code;
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (poll(&out, 1, 0) == 1 && (out.revents & POLLERR))
+        return 128 + SIGPIPE;
+    log_printf(h->log, LOG_ERROR, "script", "the output is not complete: standard output could not be written");
+    return 1;
+}
+
 /* A host started with a standard descriptor closed would hand its number to a socket or the database. */
 static void open_standard_descriptors(void)
 {
@@ -203,6 +220,7 @@ int main(int argc, char **argv)
             call(h->L, f_finish, &p);
     }
     wind_down(h);
+    p.exit_code = output_code(h, p.exit_code);
     tear_down(&p);
     return p.signum ? 128 + p.signum : p.exit_code;
 }

@@ -34,6 +34,7 @@ struct wait {
     struct loop_timer timer;
     struct task_watch watch; /* joining a task */
     struct list node;        /* waiting for a signal */
+    struct list *successors; /* of a wake that was meant for one: who gets it if this one ends with an error */
 };
 
 static struct wait *push_wait(lua_State *L)
@@ -48,9 +49,25 @@ static struct wait *push_wait(lua_State *L)
     return w;
 }
 
+static bool wake_first(struct list *waits, bool is_for_one)
+{
+    struct list *node = list_first(waits);
+    if (!node)
+        return false;
+    struct wait *w = CONTAINER_OF(node, struct wait, node);
+    list_remove(node);
+    w->successors = is_for_one ? waits : NULL;
+    task_wake(&w->waiter);
+    return true;
+}
+
+/* (wait, error?) */
 static int mm_wait_close(lua_State *L)
 {
     struct wait *w = luaL_checkudata(L, 1, WAIT_TYPE);
+    if (w->successors && !lua_isnoneornil(L, 2))
+        wake_first(w->successors, true);
+    w->successors = NULL;
     loop_timer_stop(w->loop, &w->timer);
     list_remove(&w->node);
     list_remove(&w->watch.node);
@@ -484,12 +501,10 @@ static int m_signal_wait(lua_State *L)
 static int m_signal_wake(lua_State *L)
 {
     struct signal *s = luaL_checkudata(L, 1, SIGNAL_TYPE);
-    lua_Integer max = luaL_optinteger(L, 2, LUA_MAXINTEGER), count = 0;
-    struct list *node;
-    for (; count < max && (node = list_first(&s->waits)); count++) {
-        list_remove(node);
-        task_wake(&CONTAINER_OF(node, struct wait, node)->waiter);
-    }
+    bool is_for_all = lua_isnoneornil(L, 2);
+    lua_Integer max = is_for_all ? LUA_MAXINTEGER : luaL_checkinteger(L, 2), count = 0;
+    while (count < max && wake_first(&s->waits, !is_for_all))
+        count++;
     lua_pushinteger(L, count);
     return 1;
 }

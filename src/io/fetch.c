@@ -47,6 +47,7 @@ struct fetch {
     struct fetcher *fetcher;
     struct shard *shard;
     CURL *easy; /* NULL once the transfer has ended */
+    struct opener opener;
     struct curl_slist *headers;
     char *body;
     struct fetch_options o; /* numbers and flags; its slices are not used after the start */
@@ -303,6 +304,10 @@ static void set_error(struct fetch *f, CURLcode code)
 {
     if (f->error.code != ERR_OK || code == CURLE_OK)
         return;
+    if (code == CURLE_COULDNT_CONNECT && f->opener.os_errno) {
+        err_os(&f->error, ERR_CONNECT, f->opener.os_errno, "cannot open a socket");
+        return;
+    }
     const char *text = f->curl_text[0] ? f->curl_text : f->fetcher->curl.easy_strerror(code);
     err_set(&f->error, translate(f, code), "%s", text);
 }
@@ -362,7 +367,7 @@ static void set_callbacks(struct fetch *f)
     c->easy_setopt(f->easy, CURLOPT_HEADERDATA, f);
     c->easy_setopt(f->easy, CURLOPT_PREREQFUNCTION, on_connected);
     c->easy_setopt(f->easy, CURLOPT_PREREQDATA, f);
-    shard_adopt(f->shard, f->easy);
+    shard_adopt(f->shard, f->easy, &f->opener);
 }
 
 static void set_transport(struct fetch *f, const struct fetch_options *o)

@@ -7,6 +7,7 @@
 
 #include "../base/mem.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -160,11 +161,12 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *user)
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
     UNUSED(purpose);
-    struct sockets *ss = user;
+    struct opener *opener = user;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    opener->os_errno = fd < 0 ? errno : 0;
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    struct sock *s = add(ss, fd);
+    struct sock *s = add(opener->sockets, fd);
     if (!s) {
         close(fd);
         return CURL_SOCKET_BAD;
@@ -219,11 +221,12 @@ void shard_close(struct shard *s)
     loop_timer_stop(s->sockets->loop, &s->timer);
 }
 
-void shard_adopt(struct shard *s, CURL *easy)
+void shard_adopt(struct shard *s, CURL *easy, struct opener *opener)
 {
     const struct curl *c = s->sockets->curl;
+    *opener = (struct opener){.sockets = s->sockets};
     c->easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
-    c->easy_setopt(easy, CURLOPT_OPENSOCKETDATA, s->sockets);
+    c->easy_setopt(easy, CURLOPT_OPENSOCKETDATA, opener);
     c->easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     c->easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s->sockets);
 }

@@ -89,11 +89,62 @@ describe("perilune run", function()
     assert.are.equal("5\n", output_of(program, { "run", "-", stdin = "print(2 + 3)" }))
   end)
 
+  it("takes scripts as editors write them: with a byte order mark, with a first line for the shell", function()
+    local program <close> = programs.new()
+    program:file("x.lua", "\xEF\xBB\xBF#!/usr/bin/perilune run\nprint('ran')\n")
+    assert.are.equal("ran\n", output_of(program, { "run", "x.lua" }))
+    local err = fails(1, { "run", "x.lua" }, { "x.lua: attempt to load a binary chunk" }, { ["x.lua"] = "\27Lua" })
+    assert.is_nil(err:find("traceback", 1, true))
+  end)
+
+  it("names the script's line, and not its own, whatever went wrong", function()
+    local cases = {
+      { 3, "p.tool()", "perilune.tool: the definition must be a table" }, { 3, "p.thread(5)", "key must be a string, got 5" },
+      { 3, "p.thread('k'):run('x')", "the first argument is an assistant" }, { 3, "p.client{modl=1}", "did you mean 'model'?" },
+      { 3, "p.thread('k'):run(p.assistant{}, 5)", "content is a text or a list of parts" },
+      { 3, "p.client():chat()", "the question is a text or a list of messages" },
+      { 3, "p.thraed('k')", "did you mean perilune.thread?" }, { 3, "p.gather{5}", "functions[1] must be a function" },
+      { 3, "p.client():stream('x', {temprature=1})", "did you mean 'temperature'?" },
+      { 3, "p.assistant{tool_choice='maybe'}", 'tool_choice is "auto"' },
+      { 3, "p.client{timeouts={conect=1}}", "did you mean 'connect'?" },
+      { 3, "p.client{provider='opnai'}:chat('x')", "did you mean 'openai'?" },
+      { 6, "p.client{model='x/y'}:chat('x')", "there is no provider 'x'" },
+      { 4, "p.client{provider='openai'}:chat('x')", "[openai/gpt-4o-mini]" }, { 3, "os.exit('x')", "must be an integer or a boolean" },
+      { 1, "error{ code = 5 }", 'an error that is a table: {"code":5}' }, { 1, "error()", "an error without a message" },
+    }
+    for _, case in ipairs(cases) do
+      local err = fails(case[1], { "run", "x.lua" }, { "perilune: x.lua:2: ", case[3] },
+        { ["x.lua"] = "local p = require 'perilune'\n" .. case[2] .. "\n" })
+      assert.are.equal(1, select(2, err:gsub("\n", "")), err)
+    end
+  end)
+
+  it("ends with 141 and without a word when nobody reads what it prints, and with 1 when the disk is full", function()
+    for _, words in ipairs { { "run", "x.lua" }, { "models" }, { "ask", "hi" } } do
+      local program <close> = programs.new()
+      program:file("x.lua", "while true do print('line') require('perilune').sleep(0.001) end")
+      local result = program:run_into(words)
+      assert.are.same({ 141, "" }, { result.status, result.stderr })
+      result = program:run_into({ "run", "-e", "print(1)" }, "/dev/full")
+      assert.are.equal(1, result.status)
+      has(result.stderr, "the output is not complete")
+    end
+  end)
+
   it("exits with 3 for a configuration that is wrong, and names the field that was meant", function()
     fails(3, { "run", "-e", "require('perilune').client():chat('x')" }, { "perilune.lua: unknown option 'modell', did you mean 'model'?" },
       { ["perilune.lua"] = "return { modell = 'x' }" })
     fails(3, { "--config", "nosuch.lua", "ask", "hi" }, { "nosuch.lua" })
     fails(3, { "ask", "hi" }, { "not valid Lua", "perilune.lua:1:" }, { ["perilune.lua"] = "return {" })
+    for text, problem in pairs {
+      ["return 5"] = "must return a table, not a number", [""] = "must return a table, not nothing",
+      ["x = 1"] = "perilune.lua:1: assignment to undeclared global 'x'", ["error 'boom'"] = "perilune.lua:1: boom",
+      ["return { timeouts = { conect = 1 } }"] = "did you mean 'connect'?", ["return { env = { A = 5 } }"] = "env['A'] must be a string",
+      ["return { log_level = 'loud' }"] = "not 'loud'",
+    } do
+      local err = fails(3, { "ask", "hi" }, { "perilune: ", problem }, { ["perilune.lua"] = text })
+      assert.are.equal(1, select(2, err:gsub("\n", "")), err)
+    end
   end)
 end)
 
@@ -102,15 +153,29 @@ describe("the command line", function()
   it("suggests what was meant, and exits with 2", function()
     fails(2, { "asl", "hi" }, { "unknown command 'asl', did you mean 'ask'?" })
     fails(2, { "ask", "--modle", "x", "hi" }, { "unknown option '--modle', did you mean '--model'?" })
-    fails(2, { "ask", "--max-tokens", "lots", "hi" }, { "'--max-tokens' needs a number, not 'lots'" })
+    fails(2, { "ask", "--max-tokens", "lots", "hi" }, { "'--max-tokens' needs a whole number, not 'lots'" })
     fails(2, { "ask", "hi", "-m" }, { "option '-m' needs a value: NAME" })
     fails(2, { "ask" }, { "ask: what?" })
     fails(2, { "threads", "frob" }, { "unknown action 'frob'; it is list, show or delete" })
     fails(2, { "db" }, { "check, backup or info" })
     fails(2, { "db", "backup" }, { "where to?" })
     fails(2, { "usage", "--by", "moon" }, { "--by is model, provider or day, not 'moon'" })
-    fails(2, { "--log-level", "loud", "ask", "hi" }, { "--log-level is debug, info, warn, error or off" })
+    fails(2, { "--log-level", "loud", "ask", "hi" }, { "debug, info, warn, error or off, not 'loud'" })
     fails(2, {}, { "usage: perilune", "commands:" })
+    fails(2, { "ask", "--no-strem", "hi" }, { "did you mean '--no-stream'?" })
+    fails(2, { "ask", "--stream=yes", "hi" }, { "'--stream' takes no value, got 'yes'" })
+    fails(2, { "ask", "--max-tokens", "1.5", "hi" }, { "needs a whole number, not '1.5'" })
+    fails(2, { "ask", "--max-tokens", "0", "hi" }, { "must be at least 1, not 0" })
+    fails(2, { "ask", "-x", "hi" }, { "unknown option '-x'; try --help" })
+    fails(2, { "run", "--deadline", "-1", "-e", "" }, { "'--deadline' must be between 0 and 1e+09, not -1" })
+    fails(2, { "run", "." }, { "not a regular file" })
+    fails(2, { "threads", "list", "x" }, { "unexpected argument 'x'" })
+    fails(2, { "threads", "delete" }, { "which one? (perilune threads delete KEY)" })
+    fails(2, { "usage", "x" }, { "unexpected argument 'x'" })
+    fails(2, { "chat", "-c", "-t", "x" }, { "either --thread or --continue" })
+    fails(6, { "chat", "nosuch/x" }, { "there is no provider 'nosuch'" })
+    fails(2, { "test", "nosuch" }, { "there is no 'nosuch'" })
+    fails(2, { "providers", "test", "nosuch" }, { "neither a file nor a known provider" })
   end)
 
   it("helps: as a whole, and for each command with examples", function()
@@ -121,6 +186,7 @@ describe("the command line", function()
       has(text, "usage: perilune " .. name)
       has(text, "examples:")
       assert.are.equal(text, output_of(program, { "--help", name }))
+      assert.are.equal(text, output_of(program, { "help", name }))
     end
     has(output_of(program, { "--version" }), "perilune 0.")
     assert.is_nil(frames.read(program.db)) -- helping needs no database
@@ -204,6 +270,13 @@ describe("perilune ask", function()
       output_of(program, { "ask", stdin = "Only this." })
       assert.are.equal("Only this.", server.requests[2].body.messages[1].content)
     end)
+  end)
+
+  it("refuses a prompt that is no text", function()
+    local program <close> = programs.new()
+    local result = program:run { "ask", "What is this?", stdin = "caf\xE9\n" }
+    assert.are.same({ 2, "" }, { result.status, result.stdout })
+    has(result.stderr, "no text in UTF-8 (byte 4); attach files that are no text with --file")
   end)
 
   it("prints everything about the answer as JSON", function()
@@ -290,6 +363,50 @@ describe("perilune chat", function()
     assert.are.equal(0, programs.ending_of(child).status)
     assert.are.equal("user: Count.\nassistant (partial): one \nuser: Go on.\nassistant: All four.\n",
       output_of(program, { "threads", "show", "k" }))
+  end)
+end)
+
+
+describe("perilune test", function()
+  it("runs a user's specs: a failing one and one that leaves something running make the exit code 1", function()
+    local program <close> = programs.new()
+    program:file("well_spec.lua", "it('is well', function() assert.is_true(true) end)")
+    program:file("bad_spec.lua", "it('fails', function() assert.are.equal(1, 2) end)")
+    program:file("left_spec.lua", [[
+      local perilune = require "perilune"
+      it("leaves", function() perilune.spawn(perilune.sleep, 100) end)
+      it("is well", function() end)]])
+    local well = program:run { "test", "well_spec.lua" }
+    assert.are.same({ 0, "" }, { well.status, well.stderr })
+    local bad = program:run { "test", "bad_spec.lua" }
+    assert.are.equal(1, bad.status)
+    has(bad.stdout, "bad_spec.lua:1: Expected objects to be equal")
+    local left = program:run { "test", "left_spec.lua" }
+    assert.are.equal(1, left.status)
+    has(left.stderr, "left over after 'leaves': 1 tasks")
+    assert.is_nil(left.stderr:find("is well", 1, true))
+  end)
+end)
+
+
+describe("two processes on one thread", function()
+  it("are one run and one conflict; the thread stays valid", function()
+    local program <close> = programs.new()
+    program:file("x.lua", [[
+      local perilune = require "perilune"
+      local wait = perilune.tool { name = "wait_long", description = "wait long", run = function()
+        print("waiting") io.stdout:flush() io.read() return "done" end }
+      print(perilune.thread("k"):run(perilune.assistant { tools = { wait } }, "wait long").content)]])
+    local first <close> = program:start { "run", "x.lua" }
+    programs.read_until(first, "waiting")
+    local second = program:run { "run", "x.lua" }
+    assert.are.same({ 1, "" }, { second.status, second.stdout })
+    has(second.stderr, "conflict: the thread")
+    first:close_stdin()
+    programs.read_until(first, "wait_long answered: done")
+    assert.are.equal(0, programs.ending_of(first).status)
+    assert.are.equal("ok\n", output_of(program, { "db", "check" }))
+    has(output_of(program, { "threads", "show", "k" }), "tool: done\nassistant: wait_long answered: done")
   end)
 end)
 

@@ -244,7 +244,7 @@ describe("a client", function()
   it("names the option that was probably meant", function()
     local client = client_of {}
     local err = select(2, perilune.try(client.chat, client, "Hello", { temprature = 1 }))
-    assert.are.same({ "configuration", "client: unknown option 'temprature', did you mean 'temperature'?" }, { err.kind, err.message })
+    assert.are.same({ "configuration", "client:chat: unknown option 'temprature', did you mean 'temperature'?" }, { err.kind, err.message })
     err = select(2, perilune.try(client_of, {}, { modle = MODEL }))
     assert.is_truthy(err.message:find("unknown option 'modle', did you mean 'model'?", 1, true))
     err = select(2, perilune.try(perilune.assistant, { instruction = "Be kind." }))

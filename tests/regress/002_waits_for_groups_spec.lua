@@ -14,7 +14,8 @@ describe("a wait for a group", function()
   end)
 
   it("ends when another task leaves the scope of the group", function()
-    local gate, waiting = task.signal(), nil
+    local gate = task.signal()
+    local waiting
     do
       local group <close> = task.group()
       group:spawn(gate.wait, gate)

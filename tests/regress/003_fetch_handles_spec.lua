@@ -53,25 +53,21 @@ describe("a fetch", function()
   end)
 
   it("fails when what was held back while it was paused is refused", function()
-    local read_on = task.signal()
+    local written = task.signal()
     with_server(function(request)
       request:start { status = 200 }
       request:write(("x"):rep(600000)) -- more than a fetch holds for its reader
-      read_on:wake()
+      written:wake()
       request:gone()
     end, function(url)
       local handle <close> = fetch.open { url = url, body_bytes = 290000, total = 5 }
-      local ended
-      local group <close> = task.group()
-      group:spawn(function()
-        read_on:wait()
-        repeat
-          local data, err = handle:next()
-          ended = err
-        until not data
-      end)
-      group:wait()
-      assert.same({ "bad_response", "the answer is larger than 290000 bytes" }, { ended.kind, ended.message })
+      written:wait()
+      task.sleep(0.3) -- the timers that curl has left over from connecting (0.2 s) would go on with the transfer
+      local data, err
+      repeat
+        data, err = handle:next()
+      until not data
+      assert.same({ "bad_response", "the answer is larger than 290000 bytes" }, { err.kind, err.message })
     end)
   end)
 

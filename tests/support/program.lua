@@ -76,6 +76,17 @@ function methods:run(words)
 end
 
 
+---Runs it with its standard output in a file, or in a pipe that nobody reads when no file is named.
+---@param words string[]
+---@param file? string
+---@return perilune.ProcResult
+function methods:run_into(words, file)
+  local shell = file and 'exec "$@" >' .. file or 'mkfifo out; exec 3<>out 4>out 3<&-; exec "$@" >&4 4>&-'
+  local argv = { "sh", "-c", shell, "sh", table.unpack(argv_of(words)) }
+  return assert(proc.run { argv = argv, cwd = self.folder, env = self.env, timeout = RUN_SECONDS })
+end
+
+
 ---Starts it; own the child with `<close>`.
 ---@param words string[]
 ---@return perilune.ProcChild

@@ -42,3 +42,23 @@ describe("configured prices", function()
     end)
   end
 end)
+
+
+describe("the lines of a .env file", function()
+  it("are names and values, with quotes, escapes, export and comments", function()
+    local values, bad = config.parse_env(table.concat({
+      "\xEF\xBB\xBFPLAIN=a b # comment", "  export SPACED = x\r", "# a comment", "", 'DOUBLE="a # b\\n\\"c\\"" # comment',
+      "SINGLE='a \\n b'", "EMPTY=", "NOTHING= # only a comment", "HASH=a#b", 'PATH_LIKE="C:\\x"',
+    }, "\n"))
+    assert.are.same({
+      PLAIN = "a b", SPACED = "x", DOUBLE = 'a # b\n"c"', SINGLE = "a \\n b", EMPTY = "", NOTHING = "", HASH = "a#b", PATH_LIKE = "C:\\x",
+    }, values)
+    assert.are.same({}, bad)
+  end)
+
+  it("that are none of this are left out, and told of by their numbers", function()
+    local values, bad = config.parse_env("A=1\n\nno value\n1X=2\nB=\"open\nC='a' b\nD=4\n")
+    assert.are.same({ A = "1", D = "4" }, values)
+    assert.are.same({ 3, 4, 5, 6 }, bad)
+  end)
+end)

@@ -13,8 +13,14 @@ local M = {
     { names = { "--system", "-s" }, key = "system", value = "TEXT", help = "instructions" },
     { names = { "--image", "-i" }, key = "images", value = "FILE", many = true, help = "an image, a file or an address; repeatable" },
     { names = { "--file", "-f" }, key = "files", value = "FILE", many = true, help = "a PDF, sound, a video or an image; repeatable" },
-    { names = { "--max-tokens" }, key = "max_tokens", value = "N", type = "integer", min = 1, help = "how many tokens the answer may have" },
-    { names = { "--temperature" }, key = "temperature", value = "T", type = "number", min = 0, max = 2, help = "how varied it may be, 0 to 2" },
+    {
+      names = { "--max-tokens" }, key = "max_tokens", value = "N", type = "integer", min = 1,
+      help = "how many tokens the answer may have",
+    },
+    {
+      names = { "--temperature" }, key = "temperature", value = "T", type = "number", min = 0, max = 2,
+      help = "how varied it may be, 0 to 2",
+    },
     { names = { "--stream" }, key = "stream", help = "print while it arrives (default); --no-stream prints it whole" },
   },
   examples = {

@@ -10,30 +10,17 @@ local M = {}
 local NO_READER = 141
 
 
-local function lost(is_closed, reason)
-  if is_closed then
-    error(errors.new { kind = "cancelled", code = "exit", exit_code = NO_READER, message = "nobody reads the output" }, 0)
-  end
-  error(errors.new { kind = "internal", message = "the output is not complete: " .. reason }, 0)
-end
-
-
 ---Writes text to standard output. When nobody reads it any more (`| head -1`), the command ends without a word.
 ---@param text string
 function M.write(text)
   local ok, err = proc.write(1, text)
-  if not ok then
-    lost(err.code == "closed", err.message)
+  if ok then
+    return
+  elseif err.code == "closed" then
+    error(errors.new { kind = "cancelled", code = "exit", exit_code = NO_READER, message = "nobody reads the output" }, 0)
   end
-end
-
-
----Writes what a script has printed and what is still in the buffer of its standard output.
-function M.flush()
-  local ok, problem = io.stdout:flush()
-  if not ok then
-    lost(problem:find("Broken pipe", 1, true), problem)
-  end
+  err.message = "the output is not complete: " .. err.message
+  error(err, 0)
 end
 
 

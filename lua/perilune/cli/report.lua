@@ -1,5 +1,4 @@
 -- What an error becomes on the command line: a message on standard error that says what happened and where, and an exit code.
-local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local proc = require "perilune.sys.proc"
 local text = require "perilune.std.text"
@@ -121,6 +120,9 @@ end
 ---@param err perilune.Error
 ---@return integer
 function M.print(err)
+  if err.kind == "cancelled" and err.reason == "shutdown" then -- whoever ended the program knows
+    return exit_code(err)
+  end
   local said = err.kind == "internal" and internal(err) or known(err)
   proc.write(2, require("perilune.sys.log").redact("perilune: " .. said) .. "\n")
   return exit_code(err)

@@ -2,7 +2,6 @@
 local errors = require "perilune.std.errors"
 local fs = require "perilune.sys.fs"
 local options = require "perilune.cli.options"
-local output = require "perilune.cli.output"
 local proc = require "perilune.sys.proc"
 local task = require "perilune.sys.task"
 
@@ -13,7 +12,10 @@ local M = {
   options = {
     { names = { "-e" }, key = "code", value = "CODE", help = "run this instead of a file" },
     { names = { "--model", "-m" }, key = "model", value = "NAME", help = "the default model, as provider/model" },
-    { names = { "--deadline" }, key = "deadline", value = "SECONDS", type = "number", min = 0, max = 1e9, help = "stop the script after this long" },
+    {
+      names = { "--deadline" }, key = "deadline", value = "SECONDS", type = "number", min = 0, max = 1e9,
+      help = "stop the script after this long",
+    },
     {
       names = { "--slice" }, key = "slice", value = "SECONDS", type = "number", min = 0.001, max = 1e9,
       help = "how long a task may compute without waiting (30)",
@@ -77,7 +79,6 @@ function M.run(values, words)
   else
     script(table.unpack(words))
   end
-  output.flush()
   return 0
 end
 

@@ -104,7 +104,7 @@ function M.embed(options, settings)
     table.move(result.vectors, 1, #result.vectors, #all.vectors + 1, all.vectors)
     all.usage = usages.add(all.usage, result.usage)
   end
-  exchange.priced(all.usage, target)
+  exchange.priced(all.usage, target, settings.prices)
   return all
 end
 

@@ -62,6 +62,7 @@ end
 ---Adds what it cost to a usage, where the price is known.
 ---@param usage perilune.Usage?
 ---@param target perilune.Target
+---@param own_prices table<string, perilune.OwnPrice>?
 ---@return perilune.Usage?
 function M.priced(usage, target, own_prices)
   if usage then

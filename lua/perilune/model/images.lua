@@ -190,7 +190,7 @@ local function finish(result, request, target, settings)
   end
   result.created = result.created or math.floor(clock.wall())
   result.provider, result.model = target.name, target.model
-  exchange.priced(result.usage, target)
+  exchange.priced(result.usage, target, settings.prices)
   return setmetatable(result, result_metatable)
 end
 

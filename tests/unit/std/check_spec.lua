@@ -58,6 +58,29 @@ end)
 
 
 describe("typed checks", function()
+  it("blame the line that called", function()
+    local function thing(t)
+      check.value("thing: it", t, "table")
+      check.field("thing", t, "name", "string")
+      check.list("thing: list", t.list, "string")
+      check.map("thing: map", t.map, "string")
+    end
+    for _, wrong in ipairs { 5, { name = 5 }, { name = "x" }, { name = "x", list = {}, map = { 1 } } } do
+      local function script() thing(wrong) end
+      assert.matches("check_spec.lua:" .. debug.getinfo(script, "S").linedefined .. "$", raised(script).where)
+    end
+  end)
+
+  it("look into lists and maps", function()
+    local list, map = { "a", "b" }, { x = "y" }
+    assert.equal(list, check.list("f", list, "string"))
+    assert.equal(map, check.map("f", map, "string"))
+    assert.equal("f[2] must be a string, got 5", raised(check.list, "f", { "a", 5 }, "string").message)
+    assert.equal("f must be a list, and has a field [x]", raised(check.list, "f", { x = "a" }, "string").message)
+    assert.equal("f['x'] must be a string, got 5", raised(check.map, "f", { x = 5 }, "string").message)
+    assert.equal("f: values have names, got one at [1]", raised(check.map, "f", { "a" }, "string").message)
+  end)
+
   it("return the value", function()
     assert.equal("k", check.string("perilune.thread: key", "k"))
     assert.equal(0, check.value("n", 0, "integer"))
