@@ -130,7 +130,7 @@ static void read_options(lua_State *L, struct fetch_options *o)
     if (!opt_string(L, 1, "url", &o->url) || !is_clean(o->url))
         luaL_error(L, "option 'url': a URL is needed");
     if (opt_string(L, 1, "method", &o->method) && !is_word(o->method))
-        luaL_error(L, "option 'method': '%s' is no method", o->method.p);
+        luaL_error(L, "option 'method': expected a word, such as GET");
     opt_string(L, 1, "body", &o->body);
     opt_string(L, 1, "proxy", &o->proxy);
     opt_string(L, 1, "ca_file", &o->ca_file);

@@ -115,6 +115,13 @@ static void arm(struct sock *s, int events)
     uv_poll_start(&s->poll, events, on_ready);
 }
 
+/* What is idle does not keep the loop alive. */
+static void set_idle(struct sock *s, bool is_idle)
+{
+    s->is_idle = is_idle;
+    (is_idle ? uv_unref : uv_ref)((uv_handle_t *)&s->poll);
+}
+
 /* CURLMOPT_SOCKETFUNCTION */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
 {
@@ -124,7 +131,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
     struct sock *s = get(shard->sockets, fd);
     if (what == CURL_POLL_REMOVE) {
         if (s && s->is_connection) {
-            s->is_idle = true;
+            set_idle(s, true);
             if (s->armed)
                 arm(s, UV_READABLE);
         } else if (s) {
@@ -135,7 +142,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
     if (!s && !(s = add(shard->sockets, fd)))
         return -1;
     s->shard = shard;
-    s->is_idle = false;
+    set_idle(s, false);
     arm(s, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0));
     return 0;
 }
@@ -172,7 +179,7 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
         return CURL_SOCKET_BAD;
     }
     s->is_connection = true;
-    s->is_idle = true;
+    set_idle(s, true);
     return fd;
 }
 

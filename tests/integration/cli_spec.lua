@@ -196,6 +196,23 @@ describe("the command line", function()
     fails(4, { "ask", "--model", "openai/gpt-4o-mini", "hi" }, { "authentication: no key for openai: set OPENAI_API_KEY" })
   end)
 
+  it("exits with 4 for a key that was not copied well, and does not say it", function()
+    local program <close> = programs.new { OPENAI_API_KEY = "sk-secret\n-key", OPENAI_BASE_URL = "http://127.0.0.1:1" }
+    local result = program:run { "ask", "-m", "openai/gpt-4o-mini", "hi" }
+    assert.are.same({ 4, "" }, { result.status, result.stdout })
+    has(result.stderr, "the key for openai holds a line feed")
+    assert.is_nil(result.stderr:find("secret", 1, true))
+  end)
+
+  it("tells of lines of .env that it cannot read, by their numbers, and uses the others", function()
+    local program <close> = programs.new()
+    program:file(".env", "A='x y'\nthis is no line\n")
+    local result = program:run { "run", "-e", "print(require('perilune').env('A'))" }
+    assert.are.same({ 0, "x y\n" }, { result.status, result.stdout })
+    has(result.stderr, ".env:2: this is not NAME=value")
+    assert.is_nil(result.stderr:find("no line", 1, true))
+  end)
+
   it("exits by what the provider says: 4, 5, 6", function()
     local cases = {
       { 401, 4, "authentication" }, { 403, 4, "permission" }, { 429, 5, "rate_limit" }, { 404, 6, "not_found" }, { 500, 6, "server" },
@@ -347,6 +364,14 @@ describe("perilune chat", function()
     assert.are.equal('Earlier in this conversation you said: 1. "Hello" 2. "What did I say before?" 3. "What did I say before?"\n',
       output_of(program, { "chat", "--continue", "offline/demo", stdin = "What did I say so far?\n" }))
     fails(2, { "chat", "--continue" }, { "there is no conversation to continue" })
+  end)
+
+  it("leaves out a line that is no text, and goes on", function()
+    local program <close> = programs.new()
+    local result = program:run { "chat", "offline/demo", stdin = "caf\xE9\nHello\n" }
+    assert.are.equal(0, result.status)
+    has(result.stdout, 'You said "Hello". This is message 1')
+    assert.are.equal("perilune: that line is no text in UTF-8 and was not sent\n", result.stderr)
   end)
 
   it("goes on after Ctrl-C; the answer that was stopped is kept as partial", function()

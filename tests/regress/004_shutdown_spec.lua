@@ -1,5 +1,8 @@
--- The end of the process: what is left over when the main task has ended, and finalizers that start something then.
+-- The end of the process: what is left over when the main task has ended, finalizers that start something then, and a main task
+-- that can never end.
 local programs = require "tests.support.program"
+local serve = require "perilune.sys.serve"
+local task = require "perilune.sys.task"
 
 
 local function run(text)
@@ -44,5 +47,27 @@ describe("when the main task has ended", function()
     ]]
     assert.same({ 0, "" }, { result.status, result.stderr })
     assert.matches("no task can be started\n.*does not run in a task\n$", result.stdout)
+  end)
+end)
+
+
+describe("when every task waits for another one", function()
+  it("the program says so, although a connection is kept for later", function()
+    local server <close> = assert(serve.listen { host = "127.0.0.1", port = 0 })
+    local group <close> = task.group()
+    group:spawn(function()
+      local request <close> = server:accept()
+      request:reply { status = 200 }
+    end)
+    local result = run(([[
+      local fetch, task = require "perilune.sys.fetch", require "perilune.sys.task"
+      do
+        local handle <close> = fetch.open { url = "http://127.0.0.1:%d/" }
+        repeat until not handle:next()
+      end
+      task.signal():wait()
+    ]]):format(server:port()))
+    assert.equal(1, result.status)
+    assert.matches("nothing can happen any more", result.stderr)
   end)
 end)
