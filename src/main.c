@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define SHUTDOWN_GRACE_MS 5000
@@ -183,11 +184,22 @@ static void open_standard_descriptors(void)
         close(fd);
 }
 
+/* Two descriptors a conversation: the usual soft limit of 1024 would be a low ceiling. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static bool set_up(struct program *p)
 {
     struct host *h = &p->host;
     struct err_info info;
     open_standard_descriptors();
+    raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_MXFAST, 0); /* fast bins make the collector's big frees walk millions of chunks */
     h->version = PERILUNE_VERSION;

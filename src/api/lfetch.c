@@ -158,8 +158,7 @@ static int f_open(lua_State *L)
     struct fetch_options o;
     struct err_info info;
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (!task_running(host_of(L)->tasks)) /* a finalizer while the state is closed: nobody would close the handle */
-        return luaL_error(L, "this code does not run in a task");
+    task_must_run(L); /* in a finalizer while the state is closed nobody would close it */
     read_options(L, &o);
     struct handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     memset(h, 0, sizeof *h);

@@ -418,6 +418,7 @@ static int f_start(lua_State *L)
 {
     static const char *const names[] = {"argv", "cwd", "env", "out_bytes", NULL};
     struct proc_options o = {.mode = PROC_STREAM, .has_input = true};
+    task_must_run(L); /* in a finalizer while the state is closed nobody would close it */
     struct err_info info;
     lua_settop(L, 1);
     opt_only(L, 1, names);

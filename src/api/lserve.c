@@ -91,6 +91,7 @@ static int f_listen(lua_State *L)
     struct slice host = {0};
     lua_Integer port = 0;
     struct err_info info;
+    task_must_run(L); /* in a finalizer while the state is closed nobody would close it */
     luaL_checktype(L, 1, LUA_TTABLE);
     serve_options_init(&o);
     opt_only(L, 1, listen_options);

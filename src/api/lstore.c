@@ -537,6 +537,7 @@ static int open_k(lua_State *L, int status, lua_KContext ctx)
 static int f_open(lua_State *L)
 {
     static const char *const names[] = {"path", "read_only", "busy_seconds", NULL};
+    task_must_run(L); /* in a finalizer while the state is closed nobody would close it */
     opt_only(L, 1, names);
     struct slice path;
     if (!opt_string(L, 1, "path", &path))

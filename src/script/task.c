@@ -466,6 +466,12 @@ void tasks_drain(struct tasks *ts)
 
 /* Looking at tasks */
 
+void task_must_run(lua_State *L)
+{
+    if (!tasks_of(L)->running)
+        luaL_error(L, "this code does not run in a task");
+}
+
 struct task *task_running(struct tasks *ts)
 {
     return ts->running;

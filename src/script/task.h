@@ -59,6 +59,8 @@ void task_wake(struct waiter *w);
 struct task *task_spawn(lua_State *L, int nargs);
 void task_ref(struct task *t);
 void task_unref(lua_State *L, struct task *t);
+/* [-0, +0, e] Raises where no task runs: in a finalizer while the state is closed. */
+void task_must_run(lua_State *L);
 struct task *task_running(struct tasks *ts); /* NULL outside of a drain */
 
 /* Marks the task and wakes it. `reason` (static): user_requested, timeout, error, shutdown. */

@@ -1,6 +1,6 @@
 /*
- * ticker.c - a POSIX timer with SIGEV_THREAD_ID. It fires once and is armed again when a task is entered or the
- * hook has run: setting a hook walks the whole call stack, and a periodic timer could leave a very deep
+ * ticker.c - a POSIX timer with SIGEV_THREAD_ID. It fires after 10 ms, and is armed again when a task is entered or
+ * the hook has run: setting a hook walks the whole call stack, and a periodic timer could leave a very deep
  * one no time for anything else.
  */
 #include "ticker.h"
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define TICK_NS 10000000 /* 10 ms */
+#define AGAIN_S 1        /* a hook that Lua missed while it changed frames is set again after this long */
 
 #ifndef sigev_notify_thread_id /* glibc before 2.38 has no name for it */
 #define sigev_notify_thread_id _sigev_un._tid
@@ -26,9 +27,15 @@ struct ticker { /* owned by the tasks */
 
 static void arm(struct ticker *t)
 {
-    struct itimerspec spec = {.it_value.tv_nsec = TICK_NS};
+    struct itimerspec spec = {.it_value.tv_nsec = TICK_NS, .it_interval.tv_sec = AGAIN_S};
     t->is_armed = 1;
     timer_settime(t->timer, 0, &spec, NULL);
+}
+
+static void disarm(struct ticker *t)
+{
+    struct itimerspec never = {{0}, {0}};
+    timer_settime(t->timer, 0, &never, NULL);
 }
 
 static void on_tick(int signum, siginfo_t *info, void *context)
@@ -41,6 +48,8 @@ static void on_tick(int signum, siginfo_t *info, void *context)
     t->is_armed = 0;
     if (t->running)
         lua_sethook(t->running, t->hook, LUA_MASKCOUNT, 1);
+    else
+        disarm(t);
 }
 
 struct ticker *ticker_new(lua_Hook hook)

@@ -31,7 +31,7 @@ local group = {}
 ---@return perilune.Task
 function group:spawn(f, ...) end
 
----Waits until every child has ended; raises the first error.
+---Waits until every child has ended; raises the first error, or that another task has left the scope of the group.
 function group:wait() end
 
 ---@param reason? "user_requested"|"timeout"|"error"|"shutdown"
@@ -44,7 +44,8 @@ local signal = {}
 ---Waits for a wake that comes after this call.
 function signal:wait() end
 
----Wakes n waiting tasks in the order they came, all by default.
+---Wakes n waiting tasks in the order they came, all by default. The wake of a task that is cancelled before it runs goes to the
+---next one.
 ---@param n? integer
 ---@return integer count how many were woken
 function signal:wake(n) end
