@@ -16,11 +16,12 @@ local tables = require "perilune.std.tables"
 local task = require "perilune.sys.task"
 
 local FOLDER = "../shared/fixtures/"
-local CUTS, CUTS_PER_ANSWER = 10, 12
+local CUTS, CUTS_PER_ANSWER = 50, 12
 
 local family = {
   ["chat.completions"] = "openai", ["anthropic.messages"] = "anthropic", ["responses"] = "openai",
-  ["gemini.generateContent"] = "gemini", ["gemini.streamGenerateContent"] = "gemini",
+  ["gemini.generateContent"] = "gemini", ["gemini.streamGenerateContent"] = "gemini", ["ollama.chat"] = "ollama",
+  ["cohere.chat"] = "cohere", ["openai.vector_stores"] = "openai", -- the last: an error body, which is the same for all
 }
 
 -- The name that chooses a wire format which is not the vendor's first one.

@@ -49,6 +49,7 @@ local raw_names = {
   },
 }
 raw_names["gemini.streamGenerateContent"] = raw_names["gemini.generateContent"]
+raw_names["openai.vector_stores"] = raw_names["chat.completions"]
 
 -- Items that are not server items: they are content kept for the way back.
 local is_content = {

@@ -9,6 +9,7 @@ local FOLDER = "../shared/fixtures/"
 
 local formats = {
   ["chat.completions"] = { provider = require "perilune.model.provider.openai_chat", count = 78 },
+  ["openai.vector_stores"] = { provider = require "perilune.model.provider.openai_chat", count = 1 }, -- an error body, which is the same for all
   ["anthropic.messages"] = { provider = require "perilune.model.provider.anthropic", count = 16 },
   ["ollama.chat"] = { provider = require "perilune.model.provider.ollama", count = 6 },
   ["responses"] = { provider = require "perilune.model.provider.openai_responses", count = 28 },
