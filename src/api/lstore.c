@@ -18,7 +18,6 @@
 
 #define STORE_TYPE "perilune.store"
 #define JOB_TYPE "perilune.store.job"
-#define NAME_BYTES_MAX 64
 
 struct database { /* owned by the script; `store` is NULL once the threads have ended */
     struct store *store;
@@ -180,25 +179,6 @@ static struct job *finished_job(lua_State *L)
 
 /* Parameters */
 
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[NAME_BYTES_MAX + 1], an = strlen(a), bn = strlen(b);
-    if (an > NAME_BYTES_MAX || bn > NAME_BYTES_MAX)
-        return NAME_BYTES_MAX;
-    for (size_t j = 0; j <= bn; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= an; i++) {
-        size_t above_left = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= bn; j++) {
-            size_t change = above_left + (a[i - 1] != b[j - 1]), gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            above_left = row[j];
-            row[j] = change < gap ? change : gap;
-        }
-    }
-    return row[bn];
-}
-
 static const char *statement_name(const struct catalogue *c, size_t i)
 {
     return catalogue_at(c, i)->name;
@@ -210,7 +190,7 @@ static int fail_unknown_statement(lua_State *L, const struct catalogue *c, const
     const char *best = NULL;
     size_t best_distance = strlen(name) / 3 + 2;
     for (size_t i = 0; i < catalogue_count(c); i++) {
-        size_t d = distance(name, statement_name(c, i));
+        size_t d = args_distance(name, statement_name(c, i));
         best = d < best_distance ? statement_name(c, i) : best;
         best_distance = d < best_distance ? d : best_distance;
     }

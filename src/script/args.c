@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#define NAME_MAX_BYTES 48
+#define NAME_MAX_BYTES 64
 
 /* Error objects */
 
@@ -150,8 +150,7 @@ static size_t smallest(size_t a, size_t b, size_t c)
     return ab < c ? ab : c;
 }
 
-/* Levenshtein's distance of two short names. */
-static size_t distance(const char *a, const char *b)
+size_t args_distance(const char *a, const char *b)
 {
     size_t rows[2][NAME_MAX_BYTES + 1];
     size_t an = strlen(a), bn = strlen(b);
@@ -173,7 +172,7 @@ static const char *nearest(const char *word, const char *const names[])
     const char *best = NULL;
     size_t best_distance = strlen(word) / 3 + 2;
     for (size_t i = 0; names[i]; i++) {
-        size_t d = distance(word, names[i]);
+        size_t d = args_distance(word, names[i]);
         if (d < best_distance) {
             best = names[i];
             best_distance = d;

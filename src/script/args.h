@@ -32,6 +32,9 @@ bool opt_bool(lua_State *L, int index, const char *name, bool *out);
  * NULL-terminated list. Also raises for a table with __index: fields are read raw. */
 void opt_only(lua_State *L, int index, const char *const names[]);
 
+/* Levenshtein's distance of two names, for "did you mean"; names above 64 bytes are far from everything. */
+size_t args_distance(const char *a, const char *b);
+
 /* [-0, +1, m] Pushes a new metatable for a userdata type: registers methods (in a separate __index table) and metamethods. */
 void args_new_type(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *metamethods);
 
