@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "failover/health.h"
 #include "io/fetch.h"
 #include "io/loop.h"
 #include "script/args.h"
@@ -155,6 +156,7 @@ static void tear_down(struct program *p)
     fetcher_free(h->fetcher);
     tasks_free(h->tasks);
     int left = loop_close(h->loop);
+    health_free(h->health);
     if (left)
         log_printf(h->log, LOG_WARN, "loop", "%d handles were left open", left);
     log_free(h->log);
@@ -211,6 +213,7 @@ static bool set_up(struct program *p)
         return false;
     }
     h->fetcher = fetcher_new(h->loop, FETCH_POOL_CONNECTIONS);
+    h->health = health_new(h->clock);
     h->tasks = tasks_new(h);
     h->budget = &p->budget;
     p->budget.max_bytes = SCRIPT_MEMORY_BYTES_MAX;

@@ -12,6 +12,7 @@ extern int luaopen_cjson_safe(lua_State *L); /* in the library, not in its heade
 
 static const luaL_Reg modules[] = {
     {"perilune.sys.clock", luaopen_perilune_sys_clock},
+    {"perilune.sys.failover", luaopen_perilune_sys_failover},
     {"perilune.sys.fetch", luaopen_perilune_sys_fetch},
     {"perilune.sys.fs", luaopen_perilune_sys_fs},
     {"perilune.sys.json", luaopen_perilune_sys_json},

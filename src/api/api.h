@@ -10,6 +10,7 @@
 void api_install(lua_State *L);
 
 int luaopen_perilune_sys_clock(lua_State *L);
+int luaopen_perilune_sys_failover(lua_State *L);
 int luaopen_perilune_sys_fetch(lua_State *L);
 int luaopen_perilune_sys_fs(lua_State *L);
 int luaopen_perilune_sys_json(lua_State *L);

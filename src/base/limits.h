@@ -19,6 +19,21 @@
 #define FETCH_POOL_CONNECTIONS 100           /* idle connections kept for reuse */
 #define FETCH_SHARD_TRANSFERS_MAX 500        /* curl's cost grows with the live transfers of a multi handle */
 
+/* Failover. */
+#define FAILOVER_ENDPOINTS_MAX 4096          /* that a process knows; the least recently used idle one is replaced */
+#define FAILOVER_NAME_BYTES_MAX 128          /* of a provider or model, kept to be shown; identity is a hash of all */
+#define FAILOVER_REASON_BYTES_MAX 240        /* of the last error, kept to be shown */
+#define FAILOVER_LATENCIES_MAX 2000          /* an endpoint's histogram fades then, so that old days do not hide today */
+#define FAILOVER_PROBE_US 60000000           /* a probe that has not reported by then has lost its right */
+#define FAILOVER_COOL_US_MAX 60000000        /* whatever Retry-After says (fault 62) */
+#define FAILOVER_PARK_US_MAX 86400000000     /* a wrong date must not park a key for ever: once a day it is tried */
+#define FAILOVER_BUDGET_US 10000000          /* what the retry budget looks at */
+#define FAILOVER_RETRIES_FREE 3              /* retries under way that need no budget */
+#define FAILOVER_WAIT_MS 60000               /* for a slot or a token, unless the caller says how long */
+#define FAILOVER_TURNED_AWAY_US 1000000      /* "ask again in", when nothing better is known */
+#define FAILOVER_INFLIGHT_MAX 100000         /* the settings people may choose */
+#define FAILOVER_QUEUE_MAX 10000
+
 /* Incoming HTTP. */
 #define SERVE_HEAD_BYTES_MAX (32u << 10)
 #define SERVE_HEADERS_MAX 100

@@ -17,6 +17,7 @@ struct host {
     struct token_source tokens; /* zeroed: the system's randomness */
     struct loop *loop;         /* io/loop.h */
     struct fetcher *fetcher;   /* io/fetch.h */
+    struct health *health;     /* failover/health.h */
     struct tasks *tasks;       /* script/task.h */
     struct state_budget *budget; /* script/state.h */
     lua_State *L;              /* the main state; every task is a coroutine of it */

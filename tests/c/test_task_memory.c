@@ -1,11 +1,12 @@
 /*
- * test_task_memory.c - tasks, groups, signals and fetches when memory runs out: the n-th allocation of a script fails,
+ * test_task_memory.c - tasks, groups, signals, fetches and failover when memory runs out: the n-th allocation of a script fails,
  * together with all that follow or only with the next one (Lua tries twice), for every n. The script may fail; nothing
  * may crash, hang or leak.
  */
 #include "api/api.h"
 #include "base/log.h"
 #include "check.h"
+#include "failover/health.h"
 #include "io/fetch.h"
 #include "io/loop.h"
 #include "io/serve.h"
@@ -24,7 +25,25 @@
 #define FOREVER (1 << 30)
 
 static const char script[] =
-    "local task, fetch, url = ...\n"
+    "local task, fetch, failover, url = ...\n"
+    "local function attempt()\n"
+    "  local endpoint = failover.endpoint('p', 'key', 'model', { max_inflight = 1 })\n"
+    "  local limiter, pause = failover.limiter { max_inflight = 1, rate = 1000, burst = 1 }, failover.pause()\n"
+    "  local group <close> = task.group()\n"
+    "  for _ = 1, 2 do\n"
+    "    group:spawn(function()\n"
+    "      local attempt <close> = assert(endpoint:start(false, 5))\n"
+    "      assert(limiter:acquire(5, pause))\n"
+    "      attempt:content()\n"
+    "      task.yield()\n"
+    "      limiter:release()\n"
+    "      attempt:succeed()\n"
+    "    end)\n"
+    "  end\n"
+    "  pause:wait(0)\n"
+    "  group:wait()\n"
+    "  assert(#failover.health() == 1 and endpoint:status().successes >= 2)\n"
+    "end\n"
     "local function stream()\n"
     "  local handle <close> = assert(fetch.open { url = url, frame = 'sse', method = 'POST', body = 'x', headers = { a = '1' } })\n"
     "  local head, bytes = assert(handle:head()), 0\n"
@@ -65,6 +84,7 @@ static const char script[] =
     "  lazy:cancel()\n"
     "  assert(not pcall(lazy.wait, lazy))\n"
     "  assert(not pcall(task.deadline, 0, task.sleep, 60))\n"
+    "  attempt()\n"
     "  local refused <close> = fetch.open { url = 'http://127.0.0.1:1/' }\n"
     "  assert(not refused:head() and task.current():state() == 'active')\n"
     "  return sum\n"
@@ -148,8 +168,9 @@ static int f_start(lua_State *L)
         return lua_error(L);
     luaL_requiref(L, "perilune.sys.task", luaopen_perilune_sys_task, 0);
     luaL_requiref(L, "perilune.sys.fetch", luaopen_perilune_sys_fetch, 0);
+    luaL_requiref(L, "perilune.sys.failover", luaopen_perilune_sys_failover, 0);
     lua_pushfstring(L, "http://127.0.0.1:%d/", serve_port(t.serve));
-    lua_call(L, 3, 1);
+    lua_call(L, 4, 1);
     lua_gc(L, LUA_GCCOLLECT);
     h->main = task_spawn(L, 0);
     return 0;
@@ -185,6 +206,8 @@ static void tear_down(struct host *h, struct heap *heap)
     lua_close(h->L);
     CHECK(heap->bytes == 0 && fetcher_live(h->fetcher) == 0);
     fetcher_free(h->fetcher);
+    loop_step(t.loop, LOOP_NOWAIT); /* slots that were granted and given up */
+    health_free(h->health);
     tasks_free(h->tasks);
 }
 
@@ -192,7 +215,8 @@ static void tear_down(struct host *h, struct heap *heap)
 static bool run(long allocations, int refusals)
 {
     struct state_budget budget = {.max_bytes = (size_t)1 << 30};
-    struct host h = {.clock = clock_system(), .log = t.log, .loop = t.loop, .fetcher = fetcher_new(t.loop, 10), .budget = &budget};
+    struct host h = {.clock = clock_system(), .log = t.log, .loop = t.loop, .fetcher = fetcher_new(t.loop, 10),
+                     .health = health_new(clock_system()), .budget = &budget};
     h.tasks = tasks_new(&h);
     h.L = state_new(&h, &budget);
     struct heap heap = {.bytes = budget.used_bytes, .left = -1};

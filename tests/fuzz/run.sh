@@ -9,7 +9,7 @@ mkdir -p build-fuzz
 for source in tests/fuzz/fuzz_*.c; do
   name=$(basename "$source" .c)
   clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-    -Isrc -Itests/c -o "build-fuzz/$name" "$source" src/base/*.c -lm -lpthread
+    -Isrc -Itests/c -o "build-fuzz/$name" "$source" src/base/*.c src/failover/*.c -lm -lpthread
   mkdir -p "build-fuzz/corpus/$name"
   echo "== $name, $seconds s"
   "build-fuzz/$name" -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -artifact_prefix=build-fuzz/ \
