@@ -19,6 +19,7 @@
 struct handle {
     struct fetch *fetch; /* NULL: closed */
     struct waiter waiter;
+    bool is_sent; /* of one that is closed: it had been on its way */
 };
 
 static struct handle *check_open(lua_State *L)
@@ -51,8 +52,8 @@ static void woken(lua_State *L)
 /* Options */
 
 static const char *const option_names[] = {
-    "method", "url", "headers", "body", "frame", "connect", "first_byte", "idle", "total", "body_bytes", "frame_bytes",
-    "proxy", "ca_file", "insecure", "http2", "redirects", NULL,
+    "method", "url", "headers", "body", "frame", "connect", "first_byte", "first_content", "idle", "progress", "total",
+    "body_bytes", "frame_bytes", "proxy", "ca_file", "insecure", "http2", "redirects", NULL,
 };
 
 static bool is_clean(struct slice s)
@@ -136,7 +137,9 @@ static void read_options(lua_State *L, struct fetch_options *o)
     opt_string(L, 1, "ca_file", &o->ca_file);
     opt_seconds(L, 1, "connect", &o->connect_ms);
     opt_seconds(L, 1, "first_byte", &o->first_byte_ms);
+    opt_seconds(L, 1, "first_content", &o->first_content_ms);
     opt_seconds(L, 1, "idle", &o->idle_ms);
+    opt_seconds(L, 1, "progress", &o->progress_ms);
     opt_seconds(L, 1, "total", &o->total_ms);
     opt_bool(L, 1, "insecure", &o->is_insecure);
     opt_bool(L, 1, "http2", &o->is_http2);
@@ -210,11 +213,20 @@ static void push_headers(lua_State *L, struct slice head)
 
 static int push_error(lua_State *L, struct handle *h, const struct err_info *info)
 {
-    bool is_sent = fetch_is_sent(h->fetch); /* from then on the provider may have worked, and charged */
+    bool is_sent = h->fetch ? fetch_is_sent(h->fetch) : h->is_sent; /* from then on the provider may have worked, and charged */
     args_fail(L, info);
     lua_pushboolean(L, is_sent);
     lua_setfield(L, -2, "maybe_billed");
     return 2;
+}
+
+/* After a wait: did another task close the handle meanwhile? */
+static bool was_closed(lua_State *L, struct err_info *info)
+{
+    struct handle *h = lua_touserdata(L, 1);
+    if (!h->fetch)
+        err_set(info, ERR_CANCELLED, "the request was closed while it was read");
+    return !h->fetch;
 }
 
 static int m_head_k(lua_State *L, int status, lua_KContext ctx);
@@ -234,23 +246,18 @@ static int head_or_wait(lua_State *L)
         lua_setfield(L, -2, "status");
         return 1;
     }
-    switch (fetch_next(h->fetch, &unused, &unused, &info)) {
-    case FETCH_FAILED:
+    if (fetch_next(h->fetch, &unused, &unused, &info) == FETCH_FAILED) /* without a head there is no other end */
         return push_error(L, h, &info);
-    case FETCH_END:
-        err_set(&info, ERR_PROTOCOL, "the answer has no head");
-        return push_error(L, h, &info);
-    default:
-        return wait(L, h, m_head_k);
-    }
+    return wait(L, h, m_head_k);
 }
 
 static int m_head_k(lua_State *L, int status, lua_KContext ctx)
 {
+    struct err_info info;
     UNUSED(status);
     UNUSED(ctx);
     woken(L);
-    return head_or_wait(L);
+    return was_closed(L, &info) ? push_error(L, lua_touserdata(L, 1), &info) : head_or_wait(L);
 }
 
 /* handle:head() -> {status=, headers=} | nil, err */
@@ -289,10 +296,11 @@ static int next_or_wait(lua_State *L)
 
 static int m_next_k(lua_State *L, int status, lua_KContext ctx)
 {
+    struct err_info info;
     UNUSED(status);
     UNUSED(ctx);
     woken(L);
-    return next_or_wait(L);
+    return was_closed(L, &info) ? push_error(L, lua_touserdata(L, 1), &info) : next_or_wait(L);
 }
 
 /* handle:next() -> data, event_name? | nil at the end | nil, err */
@@ -313,10 +321,20 @@ static int m_first_byte(lua_State *L)
     return 1;
 }
 
+/* handle:progress(): content was understood; the `progress` limit counts from here */
+static int m_progress(lua_State *L)
+{
+    fetch_progress(check_open(L)->fetch);
+    return 0;
+}
+
 /* Idempotent; an unfinished request is cancelled and its socket closed. */
 static int mm_close(lua_State *L)
 {
     struct handle *h = luaL_checkudata(L, 1, FETCH_TYPE);
+    if (!h->fetch)
+        return 0;
+    h->is_sent = fetch_is_sent(h->fetch);
     fetch_close(h->fetch);
     h->fetch = NULL;
     task_wake(&h->waiter);
@@ -332,7 +350,9 @@ static int mm_tostring(lua_State *L)
 
 static const luaL_Reg functions[] = {{"open", f_open}, {"live", f_live}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
-    {"head", m_head}, {"next", m_next}, {"first_byte", m_first_byte}, {"close", mm_close}, {NULL, NULL}};
+    {"head", m_head},         {"next", m_next},   {"first_byte", m_first_byte},
+    {"progress", m_progress}, {"close", mm_close}, {NULL, NULL},
+};
 static const luaL_Reg metamethods[] = {
     {"__close", mm_close}, {"__gc", mm_close}, {"__tostring", mm_tostring}, {NULL, NULL}};
 

@@ -1,7 +1,9 @@
 /*
- * ltask.c - perilune.sys.task: tasks, groups, deadlines and signals for scripts. The mechanism is in
- * script/task.c; here are the userdata that own waits and scopes.
+ * ltask.c - perilune.sys.task: tasks, groups and deadlines for scripts; signals are in ltask_signal.c. The mechanism is
+ * in script/task.c; here are the userdata that own waits and scopes.
  */
+#include "ltask.h"
+
 #include "../base/mem.h"
 #include "../io/loop.h"
 #include "../script/args.h"
@@ -15,26 +17,23 @@
 
 #define TASK_TYPE "perilune.task"
 #define GROUP_TYPE "perilune.task.group"
-#define SIGNAL_TYPE "perilune.task.signal"
 #define WAIT_TYPE "perilune.task.wait"
 #define SCOPE_TYPE "perilune.task.scope"
 
-static int64_t check_seconds_us(lua_State *L, int arg)
+int64_t ltask_check_seconds_us(lua_State *L, int arg)
 {
     lua_Number seconds = luaL_checknumber(L, arg);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, arg, "seconds must be between 0 and 1e9");
     return (int64_t)ceil(seconds * 1e6);
 }
 
-/* One wait: a timer, a place in a list, or both. Owned by the waiting C function's to-be-closed slot. */
+/* One wait: for the time, or for the end of a task. */
 
-struct wait {
+struct wait { /* owned by the waiting C function's to-be-closed slot */
     struct loop *loop;
     struct waiter waiter;
     struct loop_timer timer;
-    struct task_watch watch; /* joining a task */
-    struct list node;        /* waiting for a signal */
-    struct list *successors; /* of a wake that was meant for one: who gets it if this one ends with an error */
+    struct task_watch watch;
 };
 
 static struct wait *push_wait(lua_State *L)
@@ -42,34 +41,16 @@ static struct wait *push_wait(lua_State *L)
     struct wait *w = lua_newuserdatauv(L, sizeof *w, 0);
     memset(w, 0, sizeof *w);
     w->loop = host_of(L)->loop;
-    list_init(&w->node);
     list_init(&w->watch.node);
     luaL_setmetatable(L, WAIT_TYPE);
     lua_toclose(L, -1);
     return w;
 }
 
-static bool wake_first(struct list *waits, bool is_for_one)
-{
-    struct list *node = list_first(waits);
-    if (!node)
-        return false;
-    struct wait *w = CONTAINER_OF(node, struct wait, node);
-    list_remove(node);
-    w->successors = is_for_one ? waits : NULL;
-    task_wake(&w->waiter);
-    return true;
-}
-
-/* (wait, error?) */
 static int mm_wait_close(lua_State *L)
 {
     struct wait *w = luaL_checkudata(L, 1, WAIT_TYPE);
-    if (w->successors && !lua_isnoneornil(L, 2))
-        wake_first(w->successors, true);
-    w->successors = NULL;
     loop_timer_stop(w->loop, &w->timer);
-    list_remove(&w->node);
     list_remove(&w->watch.node);
     return 0;
 }
@@ -90,7 +71,7 @@ static int woken_k(lua_State *L, int status, lua_KContext ctx)
 /* sleep(seconds) */
 static int f_sleep(lua_State *L)
 {
-    int64_t us = check_seconds_us(L, 1);
+    int64_t us = ltask_check_seconds_us(L, 1);
     struct wait *w = push_wait(L);
     w->waiter = task_waiter(L);
     loop_timer_start(w->loop, &w->timer, (us + 999) / 1000, on_timer);
@@ -137,7 +118,7 @@ static int scope_k(lua_State *L, int status, lua_KContext nbelow)
 /* (seconds, fn, ...): runs fn(...) under new limits and returns its results */
 static int run_scope(lua_State *L, bool is_shield)
 {
-    int64_t us = check_seconds_us(L, 1);
+    int64_t us = ltask_check_seconds_us(L, 1);
     luaL_checkany(L, 2);
     struct host *h = host_of(L);
     struct task *t = task_running(h->tasks);
@@ -164,6 +145,20 @@ static int run_scope(lua_State *L, bool is_shield)
 static int f_deadline(lua_State *L)
 {
     return run_scope(L, false);
+}
+
+/* remaining() -> seconds until the deadline of the running task, at least 0; nil when it has none */
+static int f_remaining(lua_State *L)
+{
+    task_must_run(L);
+    struct host *h = host_of(L);
+    int64_t deadline_us = task_limits_get(task_running(h->tasks)).deadline_us;
+    int64_t left_us = deadline_us - clock_mono_us(h->clock);
+    if (deadline_us)
+        lua_pushnumber(L, left_us > 0 ? (lua_Number)left_us / 1e6 : 0);
+    else
+        lua_pushnil(L);
+    return 1;
 }
 
 /* shield(seconds, fn, ...): a cancel is not heard inside, for the last write of a run */
@@ -415,17 +410,24 @@ static int m_group_cancel(lua_State *L)
     return 0;
 }
 
+/* Why the running task must end, if it must. */
+static const char *reason_to_end(lua_State *L)
+{
+    struct task *t = task_running(host_of(L)->tasks);
+    if (t && task_cancel_reason(t))
+        return task_cancel_reason(t);
+    return t && task_is_late(t) ? "timeout" : NULL;
+}
+
 /* The wait of a scope that is left hears a cancel by passing it on, and always waits to the end. */
 static int mm_group_close_k(lua_State *L, int status, lua_KContext has_error)
 {
     UNUSED(status);
     struct group *g = check_group(L);
     if (!list_is_empty(&g->live)) {
-        struct task *t = task_running(host_of(L)->tasks);
-        if (task_cancel_reason(t))
-            cancel_children(g, task_cancel_reason(t));
-        else if (task_is_late(t))
-            cancel_children(g, "timeout");
+        const char *reason = reason_to_end(L);
+        if (reason)
+            cancel_children(g, reason);
         g->waiter = task_waiter_shielded(L);
         return task_wait(L, has_error, mm_group_close_k);
     }
@@ -447,8 +449,9 @@ static int mm_group_close(lua_State *L)
     g->is_closed = true;
     task_wake(&g->waiter);
     lua_settop(L, 1);
+    const char *reason = reason_to_end(L);
     if (has_error || !can_wait)
-        cancel_children(g, "error");
+        cancel_children(g, reason ? reason : "error");
     if (!list_is_empty(&g->live) && !can_wait)
         return 0; /* the collector does the rest */
     return mm_group_close_k(L, LUA_OK, has_error);
@@ -469,52 +472,6 @@ static int mm_group_gc(lua_State *L)
     if (g->failed)
         task_unref(L, g->failed);
     g->failed = NULL;
-    return 0;
-}
-
-/* Signals: what tasks wait for when no operation of the host is involved */
-
-struct signal { /* owned by its userdata */
-    struct list waits;
-};
-
-static int f_signal(lua_State *L)
-{
-    struct signal *s = lua_newuserdatauv(L, sizeof *s, 0);
-    list_init(&s->waits);
-    luaL_setmetatable(L, SIGNAL_TYPE);
-    return 1;
-}
-
-/* signal:wait(): until a wake that comes after this call */
-static int m_signal_wait(lua_State *L)
-{
-    struct signal *s = luaL_checkudata(L, 1, SIGNAL_TYPE);
-    lua_settop(L, 1); /* the signal stays alive on the stack of whoever waits */
-    struct wait *w = push_wait(L);
-    w->waiter = task_waiter(L);
-    list_append(&s->waits, &w->node);
-    return task_wait(L, 0, woken_k);
-}
-
-/* signal:wake(n?): wakes n waiting tasks in the order they came, all by default; returns how many */
-static int m_signal_wake(lua_State *L)
-{
-    struct signal *s = luaL_checkudata(L, 1, SIGNAL_TYPE);
-    bool is_for_all = lua_isnoneornil(L, 2);
-    lua_Integer max = is_for_all ? LUA_MAXINTEGER : luaL_checkinteger(L, 2), count = 0;
-    while (count < max && wake_first(&s->waits, !is_for_all))
-        count++;
-    lua_pushinteger(L, count);
-    return 1;
-}
-
-static int mm_signal_gc(lua_State *L)
-{
-    struct signal *s = luaL_checkudata(L, 1, SIGNAL_TYPE);
-    struct list *node;
-    while ((node = list_first(&s->waits)))
-        list_remove(node);
     return 0;
 }
 
@@ -552,7 +509,7 @@ static int f_foreground(lua_State *L)
 /* slice(seconds): how long a task may compute without waiting */
 static int f_slice(lua_State *L)
 {
-    tasks_set_slice(host_of(L)->tasks, check_seconds_us(L, 1) / 1000);
+    tasks_set_slice(host_of(L)->tasks, ltask_check_seconds_us(L, 1) / 1000);
     return 0;
 }
 
@@ -583,27 +540,25 @@ static const luaL_Reg task_metamethods[] = {{"__gc", mm_task_gc}, {"__tostring",
 static const luaL_Reg group_methods[] = {
     {"spawn", m_group_spawn}, {"wait", m_group_wait}, {"cancel", m_group_cancel}, {NULL, NULL}};
 static const luaL_Reg group_metamethods[] = {{"__close", mm_group_close}, {"__gc", mm_group_gc}, {NULL, NULL}};
-static const luaL_Reg signal_methods[] = {{"wait", m_signal_wait}, {"wake", m_signal_wake}, {NULL, NULL}};
-static const luaL_Reg signal_metamethods[] = {{"__gc", mm_signal_gc}, {NULL, NULL}};
 static const luaL_Reg wait_metamethods[] = {{"__close", mm_wait_close}, {"__gc", mm_wait_close}, {NULL, NULL}};
 static const luaL_Reg scope_metamethods[] = {{"__close", mm_scope_close}, {NULL, NULL}};
 static const luaL_Reg no_methods[] = {{NULL, NULL}};
 
 static const luaL_Reg functions[] = {
-    {"check", f_check},   {"count", f_count}, {"current", f_current}, {"deadline", f_deadline},
-    {"foreground", f_foreground}, {"group", f_group}, {"memory", f_memory}, {"shield", f_shield}, {"signal", f_signal}, {"sleep", f_sleep},
-    {"slice", f_slice}, {"spawn", f_spawn}, {"yield", f_yield},
-    {NULL, NULL},
+    {"check", f_check},           {"count", f_count}, {"current", f_current}, {"deadline", f_deadline},
+    {"foreground", f_foreground}, {"group", f_group}, {"memory", f_memory},   {"remaining", f_remaining},
+    {"shield", f_shield},         {"sleep", f_sleep}, {"slice", f_slice},     {"spawn", f_spawn},
+    {"yield", f_yield},           {NULL, NULL},
 };
 
 int luaopen_perilune_sys_task(lua_State *L)
 {
     args_new_type(L, TASK_TYPE, task_methods, task_metamethods);
     args_new_type(L, GROUP_TYPE, group_methods, group_metamethods);
-    args_new_type(L, SIGNAL_TYPE, signal_methods, signal_metamethods);
     args_new_type(L, WAIT_TYPE, no_methods, wait_metamethods);
     args_new_type(L, SCOPE_TYPE, no_methods, scope_metamethods);
     luaL_newlib(L, functions);
+    ltask_signal_install(L);
     args_push_error_metatable(L);
     lua_setfield(L, -2, "error_metatable");
     return 1;

@@ -22,13 +22,21 @@ enum err {
     ERR_IO,                 /* the operating system said no; see os_errno */
     /* outgoing HTTP */
     ERR_DNS,
-    ERR_CONNECT,
+    ERR_REFUSED,
+    ERR_UNREACHABLE,        /* no way to the host, or none that this process may go */
     ERR_RESET,              /* the connection broke after it was made */
-    ERR_TLS,
+    ERR_CUT_OFF,            /* the peer closed it before the answer was complete */
+    ERR_NO_DESCRIPTORS,     /* no socket can be opened: the limit of this process, or of the system */
+    ERR_TLS_CERTIFICATE,
+    ERR_TLS_HANDSHAKE,
     ERR_PROTOCOL,           /* the peer broke HTTP */
+    ERR_TIMEOUT_DNS,
     ERR_TIMEOUT_CONNECT,
+    ERR_TIMEOUT_TLS,
     ERR_TIMEOUT_FIRST_BYTE,
+    ERR_TIMEOUT_FIRST_CONTENT,
     ERR_TIMEOUT_IDLE,
+    ERR_TIMEOUT_PROGRESS,
     ERR_TIMEOUT_TOTAL,
     ERR_TIMEOUT,            /* a task's deadline */
     ERR_BAD_BODY,           /* content encoding that does not decode */

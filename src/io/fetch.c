@@ -1,12 +1,13 @@
 /*
- * fetch.c - outgoing HTTP. curl moves the bytes; here are the frames that wait for the script, the time
- * limits, and the translation of curl's errors. One lazy timer serves all limits of a request: it is
- * not re-armed for every chunk, it looks at the clock when it fires.
+ * fetch.c - outgoing HTTP. curl moves the bytes; here are the frames that wait for the script, and the time
+ * limits. One lazy timer serves all limits of a request: it is not re-armed for every chunk, it looks at
+ * the clock when it fires.
  */
 #include "fetch.h"
 
 #include "../base/limits.h"
 #include "../base/mem.h"
+#include "fetch_error.h"
 #include "sockets.h"
 
 #include <stdlib.h>
@@ -53,7 +54,7 @@ struct fetch {
     struct fetch_options o; /* numbers and flags; its slices are not used after the start */
     enum phase phase;
     int status, informational;
-    bool has_head, is_encoded, is_paused;
+    bool has_head, has_content, is_encoded, is_paused;
     struct buf head;
     struct framer framer;
     struct list frames;
@@ -61,6 +62,9 @@ struct fetch {
     size_t queued_bytes, body_bytes;
     struct loop_timer timer;
     int64_t started_us, sent_us, first_byte_us, progress_us;
+    int64_t content_us; /* the start, then the last fetch_progress; later by as long as frames have waited since */
+    int64_t waiting_us; /* since when frames wait for the reader; 0: none does */
+    bool is_content_timed; /* the timer looks after content_us: not while frames wait */
     struct err_info error; /* code ERR_OK: none */
     char curl_text[CURL_ERROR_SIZE];
     void (*on_change)(void *user);
@@ -113,8 +117,23 @@ static void on_frame(void *user, struct slice data, struct slice event)
     list_init(&frame->node);
     list_append(&f->frames, &frame->node);
     f->queued_bytes += data.n + event.n;
-    if (!slice_is(event, "ping"))
-        f->progress_us = now_us(f);
+    bool is_ping = slice_is(event, "ping");
+    if (is_ping && f->waiting_us)
+        return;
+    int64_t now = now_us(f);
+    if (!is_ping)
+        f->progress_us = now;
+    if (!f->waiting_us)
+        f->waiting_us = now;
+}
+
+/* The time for which frames have waited is the script's, not the provider's. */
+static void forgive_waiting(struct fetch *f, int64_t now)
+{
+    if (!f->waiting_us)
+        return;
+    f->content_us += now - (f->waiting_us > f->content_us ? f->waiting_us : f->content_us);
+    f->waiting_us = list_is_empty(&f->frames) ? 0 : now;
 }
 
 static bool is_bomb(struct fetch *f)
@@ -159,10 +178,18 @@ static void sooner(int64_t *at_us, int64_t from_us, int64_t limit_ms)
         *at_us = from_us + limit_ms * 1000;
 }
 
+static int64_t content_limit_ms(const struct fetch *f)
+{
+    return f->has_content ? f->o.progress_ms : f->o.first_content_ms;
+}
+
 static void arm(struct fetch *f)
 {
     int64_t at_us = 0;
     sooner(&at_us, f->started_us, f->o.total_ms);
+    f->is_content_timed = !f->waiting_us;
+    if (f->is_content_timed)
+        sooner(&at_us, f->content_us, content_limit_ms(f));
     if (f->phase == SENT)
         sooner(&at_us, f->sent_us, f->o.first_byte_ms);
     if (f->phase == RECEIVING)
@@ -233,18 +260,29 @@ static bool is_over(int64_t now, int64_t from_us, int64_t limit_ms)
     return limit_ms && now >= from_us + limit_ms * 1000;
 }
 
+static void set_no_content(struct fetch *f)
+{
+    if (f->has_content)
+        err_set(&f->error, ERR_TIMEOUT_PROGRESS, "no content for %.1f s", (double)f->o.progress_ms / 1000);
+    else
+        err_set(&f->error, ERR_TIMEOUT_FIRST_CONTENT, "no content within %.1f s", (double)f->o.first_content_ms / 1000);
+}
+
 static void on_time(struct loop_timer *timer)
 {
     struct fetch *f = CONTAINER_OF(timer, struct fetch, timer);
     int64_t now = now_us(f);
-    if (!list_is_empty(&f->frames) || f->is_paused)
+    if (f->waiting_us)
         f->progress_us = now; /* it is the script that is slow */
+    forgive_waiting(f, now);
     if (is_over(now, f->started_us, f->o.total_ms))
         err_set(&f->error, ERR_TIMEOUT_TOTAL, "no complete answer within %.1f s", (double)f->o.total_ms / 1000);
     else if (f->phase == SENT && is_over(now, f->sent_us, f->o.first_byte_ms))
         err_set(&f->error, ERR_TIMEOUT_FIRST_BYTE, "no first byte within %.1f s", (double)f->o.first_byte_ms / 1000);
     else if (f->phase == RECEIVING && is_over(now, f->progress_us, f->o.idle_ms))
         err_set(&f->error, ERR_TIMEOUT_IDLE, "no data for %.1f s", (double)f->o.idle_ms / 1000);
+    else if (is_over(now, f->content_us, content_limit_ms(f)))
+        set_no_content(f);
     if (f->error.code == ERR_OK)
         arm(f);
     else
@@ -265,51 +303,16 @@ static int on_connected(void *user, char *peer, char *local, int peer_port, int 
     return CURL_PREREQFUNC_OK;
 }
 
-/* curl's errors */
-
-static enum err translate(const struct fetch *f, CURLcode code)
-{
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        return ERR_DNS;
-    case CURLE_COULDNT_CONNECT:
-        return ERR_CONNECT;
-    case CURLE_OPERATION_TIMEDOUT:
-        return f->phase == CONNECTING ? ERR_TIMEOUT_CONNECT : ERR_TIMEOUT_TOTAL;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-        return ERR_TLS;
-    case CURLE_PARTIAL_FILE:
-    case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR:
-    case CURLE_GOT_NOTHING:
-        return ERR_RESET;
-    case CURLE_BAD_CONTENT_ENCODING:
-        return ERR_BAD_BODY;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return ERR_UNAVAILABLE;
-    default:
-        return ERR_PROTOCOL;
-    }
-}
-
 /* Unless a callback has already said what went wrong. */
 static void set_error(struct fetch *f, CURLcode code)
 {
     if (f->error.code != ERR_OK || code == CURLE_OK)
         return;
-    if (code == CURLE_COULDNT_CONNECT && f->opener.os_errno) {
-        err_os(&f->error, ERR_CONNECT, f->opener.os_errno, "cannot open a socket");
-        return;
-    }
-    const char *text = f->curl_text[0] ? f->curl_text : f->fetcher->curl.easy_strerror(code);
-    err_set(&f->error, translate(f, code), "%s", text);
+    struct fetch_failure failure = {
+        .code = code, .text = f->curl_text, .socket_errno = f->opener.os_errno, .connect_ms = f->o.connect_ms,
+        .is_sent = f->sent_us != 0, .has_proxy = f->o.proxy.n != 0,
+    };
+    fetch_error_set(&f->error, &f->fetcher->curl, f->easy, &failure);
 }
 
 static void on_done(struct shard *s, CURL *easy, CURLcode result)
@@ -320,6 +323,8 @@ static void on_done(struct shard *s, CURL *easy, CURLcode result)
     struct fetch *f = (void *)private;
     f->has_head = f->has_head || f->status >= 300; /* a redirect that was not followed to its end */
     set_error(f, result);
+    if (f->error.code == ERR_OK && !f->has_head)
+        err_set(&f->error, ERR_CUT_OFF, "the connection was closed before the head of the answer was complete");
     if (f->error.code == ERR_OK && frame_finish(&f->framer) != ERR_OK)
         err_set(&f->error, ERR_PROTOCOL, "a part of the answer is larger than %zu bytes", f->o.frame_bytes_max);
     release(f);
@@ -374,6 +379,7 @@ static void set_transport(struct fetch *f, const struct fetch_options *o)
 {
     const struct curl *c = &f->fetcher->curl;
     c->easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);
+    c->easy_setopt(f->easy, CURLOPT_QUICK_EXIT, 1L); /* the end of a fetch does not wait for a resolver that hangs */
     c->easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     c->easy_setopt(f->easy, CURLOPT_HTTP_VERSION, (long)(o->is_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     c->easy_setopt(f->easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
@@ -414,6 +420,8 @@ static enum err ensure_curl(struct fetcher *fs, struct err_info *info)
     enum err err = curl_load(&fs->curl, info);
     if (err == ERR_OK)
         fs->sockets = sockets_new(fs->loop, &fs->curl);
+    else if (fetch_error_is_full(info))
+        return ERR_NO_DESCRIPTORS;
     return err;
 }
 
@@ -437,7 +445,7 @@ enum err fetch_start(struct fetcher *fs, const struct fetch_options *o, void (*o
     set_callbacks(f);
     set_transport(f, o);
     set_request(f, o);
-    f->started_us = now_us(f);
+    f->started_us = f->content_us = now_us(f);
     f->shard->live++;
     fs->live++;
     fs->curl.multi_setopt(f->shard->multi, CURLMOPT_MAXCONNECTS, (long)(fs->pool_connections + f->shard->live));
@@ -448,6 +456,15 @@ enum err fetch_start(struct fetcher *fs, const struct fetch_options *o, void (*o
 }
 
 /* Reading */
+
+void fetch_progress(struct fetch *f)
+{
+    bool is_first = !f->has_content;
+    f->has_content = true;
+    f->content_us = now_us(f);
+    if (is_first && f->phase != ENDED)
+        arm(f); /* from now on it is another limit; later calls only move it on */
+}
 
 int fetch_status(const struct fetch *f)
 {
@@ -482,6 +499,20 @@ static void resume_if_drained(struct fetch *f)
     release(f);
 }
 
+/* The script's own time does not count. */
+static void frame_taken(struct fetch *f, struct slice event)
+{
+    int64_t now = now_us(f);
+    if (!slice_is(event, "ping"))
+        f->progress_us = now;
+    if (list_is_empty(&f->frames)) {
+        forgive_waiting(f, now);
+        if (!f->is_content_timed)
+            arm(f);
+    }
+    resume_if_drained(f);
+}
+
 enum fetch_step fetch_next(struct fetch *f, struct slice *data, struct slice *event, struct err_info *info)
 {
     mem_free(f->current);
@@ -494,9 +525,8 @@ enum fetch_step fetch_next(struct fetch *f, struct slice *data, struct slice *ev
         f->queued_bytes -= frame->data_n + frame->event_n;
         *data = (struct slice){frame->bytes, frame->data_n};
         *event = (struct slice){frame->bytes + frame->data_n, frame->event_n};
-        if (f->phase == RECEIVING && !slice_is(*event, "ping"))
-            f->progress_us = now_us(f); /* the script's own time does not count */
-        resume_if_drained(f);
+        if (f->phase == RECEIVING)
+            frame_taken(f, *event);
         return FETCH_FRAME;
     }
     if (f->phase != ENDED)

@@ -1,6 +1,6 @@
 /*
  * fetch.h - outgoing HTTP on libcurl's multi interface: pooled connections, bodies cut into frames,
- * back-pressure, four separate time limits, cancel. No policy: no retries, no redirects unless asked.
+ * back-pressure, six separate time limits, cancel. No policy: no retries, no redirects unless asked.
  *
  * A fetch is started, calls `on_change` whenever it has something new, and is read with fetch_next until
  * FETCH_END or FETCH_FAILED. fetch_close ends it at any time and closes the socket of an unfinished
@@ -22,8 +22,10 @@ struct fetch_options { /* everything is copied by fetch_start */
     enum frame_kind frame;
     int64_t connect_ms;    /* name resolution, TCP and TLS together */
     int64_t first_byte_ms; /* from the request's way out to the head of the answer */
+    int64_t first_content_ms; /* from the start to the first fetch_progress */
     int64_t idle_ms;       /* between two frames; comments and pings do not count */
-    int64_t total_ms;      /* 0 in any of the four: no such limit */
+    int64_t progress_ms;   /* from one fetch_progress to the next; while frames wait to be read, no time passes */
+    int64_t total_ms;      /* 0 in any of the six: no such limit */
     size_t body_bytes_max, frame_bytes_max; /* after content decoding */
     struct slice proxy, ca_file;            /* empty: none, the system's */
     bool is_insecure;                       /* do not verify the peer's certificate */
@@ -44,6 +46,8 @@ int fetch_status(const struct fetch *f);
 struct slice fetch_head(const struct fetch *f); /* header lines, each ended by LF, without the status line */
 /* The next frame; slices are valid until the next call for this fetch. FETCH_FAILED fills `info`. */
 enum fetch_step fetch_next(struct fetch *f, struct slice *data, struct slice *event, struct err_info *info);
+/* The reader has understood content; only notes the time. */
+void fetch_progress(struct fetch *f);
 int64_t fetch_first_byte_us(const struct fetch *f); /* from the start; 0: not yet */
 bool fetch_is_sent(const struct fetch *f);          /* a connection was made and the request handed to it */
 void fetch_close(struct fetch *f);                  /* NULL is fine */

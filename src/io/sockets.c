@@ -2,6 +2,9 @@
  * sockets.c - the glue between libuv and curl's multi_socket interface. Sockets that curl opens for itself
  * (the resolver's wake-up pair) are told apart from connections: only those are closed through us, so
  * only those may stay armed while curl does not look at them.
+ *
+ * Attempts to connect that curl gives up are closed without a word. They are found when curl stops looking at them, or
+ * when their descriptor comes again.
  */
 #include "sockets.h"
 
@@ -19,6 +22,7 @@ struct sock { /* freed in the poll's close callback */
     int fd;
     int armed;         /* UV_READABLE | UV_WRITABLE, 0: stopped */
     bool is_connection; /* opened through on_open */
+    uint64_t cookie;    /* of a connection: no two sockets have the same */
     bool is_idle;      /* curl does not look at it now */
 };
 
@@ -122,6 +126,14 @@ static void set_idle(struct sock *s, bool is_idle)
     (is_idle ? uv_unref : uv_ref)((uv_handle_t *)&s->poll);
 }
 
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t n = sizeof cookie;
+    getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &n);
+    return cookie;
+}
+
 /* CURLMOPT_SOCKETFUNCTION */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
 {
@@ -130,7 +142,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
     struct shard *shard = user;
     struct sock *s = get(shard->sockets, fd);
     if (what == CURL_POLL_REMOVE) {
-        if (s && s->is_connection) {
+        if (s && s->is_connection && s->cookie == cookie_of(fd)) {
             set_idle(s, true);
             if (s->armed)
                 arm(s, UV_READABLE);
@@ -173,12 +185,16 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
     opener->os_errno = fd < 0 ? errno : 0;
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    struct sock *s = add(opener->sockets, fd);
+    struct sock *s = get(opener->sockets, fd);
+    if (s)
+        drop(s);
+    s = add(opener->sockets, fd);
     if (!s) {
         close(fd);
         return CURL_SOCKET_BAD;
     }
     s->is_connection = true;
+    s->cookie = cookie_of(fd);
     set_idle(s, true);
     return fd;
 }

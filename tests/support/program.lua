@@ -87,6 +87,16 @@ function methods:run_into(words, file)
 end
 
 
+---Runs it in a shell that did something before: `program:run_after("ulimit -n 20", { "run", "x.lua" })`.
+---@param command string
+---@param words string[]
+---@return perilune.ProcResult
+function methods:run_after(command, words)
+  local argv = { "sh", "-c", command .. '; exec "$@"', "sh", table.unpack(argv_of(words)) }
+  return assert(proc.run { argv = argv, cwd = self.folder, env = self.env, timeout = RUN_SECONDS })
+end
+
+
 ---Starts it; own the child with `<close>`.
 ---@param words string[]
 ---@return perilune.ProcChild

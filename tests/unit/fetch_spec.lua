@@ -1,5 +1,7 @@
+local clock = require "perilune.sys.clock"
 local fetch = require "perilune.sys.fetch"
 local net = require "perilune.net.fetch"
+local program = require "tests.support.program"
 local serve = require "perilune.sys.serve"
 local task = require "perilune.sys.task"
 
@@ -144,7 +146,7 @@ describe("perilune.sys.fetch", function()
     end)
   end)
 
-  it("keeps four time limits apart", function()
+  it("keeps its time limits apart", function()
     with_server(function(request)
       local path = request:path()
       if path ~= "/head" then
@@ -178,11 +180,71 @@ describe("perilune.sys.fetch", function()
     local port = closed:port()
     closed:close()
     local _, err = frames { url = "http://127.0.0.1:" .. port }
-    assert.same({ "connection", "connect", false }, { err.kind, err.code, err.maybe_billed })
+    assert.same({ "connection", "refused", false }, { err.kind, err.code, err.maybe_billed })
+    assert.matches("port " .. port .. ".*Connection refused", err.message)
     _, err = frames { url = "http://no-such-host.invalid" }
     assert.same({ "connection", "dns" }, { err.kind, err.code })
+    assert.matches("no%-such%-host%.invalid: the name does not exist, or the resolver has no answer", err.message)
+    _, err = frames { url = "http://255.255.255.255" }
+    assert.same({ "connection", "unreachable" }, { err.kind, err.code })
     _, err = frames { url = "ftp://127.0.0.1/" }
     assert.equal("configuration", err.kind)
+  end)
+
+  it("tells a certificate from a handshake", function()
+    with_server(function(request)
+      request:gone()
+    end, function(url)
+      url = url:gsub("http:", "https:")
+      local _, err = frames { url = url }
+      assert.same({ "tls", "handshake", false }, { err.kind, err.code, err.maybe_billed })
+      _, err = frames { url = url, ca_file = "/no/such/file.pem" }
+      assert.same({ "tls", "certificate" }, { err.kind, err.code })
+    end)
+  end)
+
+  it("names a full descriptor table, and goes on when there is room again", function()
+    local seen = 0
+    with_server(function(request)
+      seen = seen + 1
+      if request:path() == "/hold" then
+        request:gone()
+      else
+        request:reply { body = "hello" }
+      end
+    end, function(url)
+      local child <close> = program.new()
+      local script = child:file("full.lua", [[
+        local fetch = require "perilune.sys.fetch"
+        local url, held, err = arg[1], {}, nil
+        local function ask(address)
+          local handle <close> = fetch.open { url = address }
+          local head, why = handle:head()
+          return head and head.status or why.kind .. " " .. why.code
+        end
+        print(ask(url))
+        for i = 1, 24 do
+          held[i] = fetch.open { url = url .. "/hold", total = 0.5 }
+        end
+        for i = 1, 24 do
+          local _, why = held[i]:head()
+          err = why.code == "no_descriptors" and why or err
+        end
+        print(err.kind, err.code, err.maybe_billed, err.message)
+        for i = 1, 24 do
+          held[i]:close()
+        end
+        print(ask(url))
+      ]])
+      local result = child:run_after("ulimit -n 20", { "run", script, url })
+      local lines = {}
+      for line in result.stdout:gmatch("[^\n]+") do
+        lines[#lines + 1] = line
+      end
+      assert.same({ "200", "200" }, { lines[1], lines[3] }, result.stdout .. result.stderr)
+      assert.matches("^connection\tno_descriptors\tfalse\tno descriptor is left .*may open 20: .*ulimit %-n", lines[2])
+    end)
+    assert.is_true(seen > 2)
   end)
 
   it("reports an answer that was cut off", function()
@@ -194,6 +256,31 @@ describe("perilune.sys.fetch", function()
       assert.equal("connection", err.kind)
       assert.equal("reset", err.code)
       assert.is_true(#list <= 1)
+    end)
+  end)
+
+  it("tells the end of a connection that comes too early from a reset", function()
+    local answers = {
+      ["/nothing"] = "", ["/head"] = "HTTP/1.1 200 OK\r\ncontent-", ["/body"] = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+      ["/chunk"] = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf",
+    }
+    with_server(function(request)
+      request:raw(answers[request:path()])
+    end, function(url)
+      for path in pairs(answers) do
+        local list, err = frames { url = url .. path, frame = "sse" }
+        err = err or list
+        assert.same({ "connection", "closed", true }, { err.kind, err.code, err.maybe_billed }, path)
+      end
+    end)
+  end)
+
+  it("takes what is no HTTP for a bad answer", function()
+    with_server(function(request)
+      request:raw("SSH-2.0-OpenSSH_9.2\r\n")
+    end, function(url)
+      local _, err = frames { url = url }
+      assert.same({ "bad_response", "protocol" }, { err.kind, err.code })
     end)
   end)
 
@@ -228,6 +315,114 @@ describe("perilune.sys.fetch", function()
       assert.same({ 302, "go" }, { head.status, list[1] })
       list, _, head = frames { url = url .. "/", redirects = 1 }
       assert.same({ 200, "arrived" }, { head.status, list[1] })
+    end)
+  end)
+
+  it("wants content in time, whatever else arrives", function()
+    with_server(function(request)
+      request:start { status = 200 }
+      while request:write "data: x\n\n" do
+        task.sleep(0.005)
+      end
+    end, function(url)
+      local function read(limits, count)
+        limits.url, limits.frame, limits.total = url, "sse", limits.total or 5
+        local handle <close> = fetch.open(limits)
+        local understood, started = 0, clock.mono()
+        while true do
+          local data, err = handle:next()
+          if not data then
+            return err, clock.mono() - started
+          elseif understood < count then
+            understood = understood + 1
+            handle:progress()
+          end
+        end
+      end
+      local err, seconds = read({ first_content = 0.1, progress = 60 }, 0)
+      assert.same({ "timeout", "first_content", "no content within 0.1 s", true }, { err.kind, err.code, err.message, err.maybe_billed })
+      assert.is_true(seconds >= 0.1 and seconds < 2, seconds)
+      err, seconds = read({ first_content = 60, progress = 0.1 }, 10) -- 10 times 5 ms, then 100
+      assert.same({ "timeout", "progress", "no content for 0.1 s" }, { err.kind, err.code, err.message })
+      assert.is_true(seconds >= 0.14 and seconds < 2, seconds)
+      err = read({ first_content = 0.2, progress = 0.2, total = 0.5 }, math.huge)
+      assert.equal("total", err.code)
+    end)
+  end)
+
+  it("wants first content also while it connects and before the head", function()
+    with_server(function(request)
+      request:gone()
+    end, function(url)
+      local _, err = frames { url = url, first_content = 0.05 }
+      assert.equal("first_content", err.code)
+    end)
+  end)
+
+  it("does not count the time for which frames wait for their reader", function()
+    local go_on = task.signal()
+    with_server(function(request)
+      request:start { status = 200 }
+      request:write "data: one\n\ndata: two\n\n"
+      if request:path() == "/paused" then
+        local left = 40
+        while left > 0 and request:write("data: " .. ("x"):rep(50000) .. "\n\n") do
+          left = left - 1
+        end
+      end
+      go_on:wait()
+      request:write "data: late\n\n"
+      request:gone()
+    end, function(url)
+      for _, path in ipairs { "/waiting", "/paused" } do
+        local handle <close> = fetch.open { url = url .. path, frame = "sse", first_content = 2, progress = 0.3 }
+        assert.equal("one", handle:next())
+        handle:progress()
+        task.sleep(0.5) -- "two" waits
+        assert.equal("two", handle:next())
+        for _ = 1, path == "/paused" and 40 or 0 do
+          assert.equal(50000, #handle:next())
+        end
+        local group <close> = task.group()
+        group:spawn(function()
+          task.sleep(0.05)
+          go_on:wake()
+        end)
+        assert.equal("late", handle:next()) -- of the 0.3 s the server has taken 0.05
+        local ended, err = handle:next()
+        assert.same({ "timeout", "progress" }, { ended == nil and err.kind, err.code })
+      end
+    end)
+  end)
+
+  it("ends the wait of another task when it is closed", function()
+    with_server(function(request)
+      if request:path() == "/body" then
+        request:start { status = 200 }
+        request:write "data: one\n\n"
+      end
+      request:gone()
+    end, function(url)
+      for path, method in pairs { ["/head"] = "head", ["/body"] = "next" } do
+        local handle = fetch.open { url = url .. path, frame = "sse" }
+        if method == "next" then
+          assert.equal("one", handle:next())
+        else
+          local sent = task.spawn(function() pcall(task.deadline, 0.1, handle.head, handle) end)
+          sent:wait() -- the request has gone out
+        end
+        local results
+        local group <close> = task.group()
+        group:spawn(function() results = table.pack(handle[method](handle)) end)
+        task.yield()
+        handle:close()
+        group:wait()
+        assert.is_nil(results[1])
+        local err = results[2]
+        assert.same({ "cancelled", "the request was closed while it was read", true }, { err.kind, err.message, err.maybe_billed })
+        assert.has_error(function() handle[method](handle) end, "the fetch is closed")
+        assert.has_error(function() handle:progress() end, "the fetch is closed")
+      end
     end)
   end)
 

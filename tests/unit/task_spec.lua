@@ -1,3 +1,4 @@
+local clock = require "perilune.sys.clock"
 local task = require "perilune.sys.task"
 
 
@@ -171,6 +172,21 @@ describe("a deadline", function()
     assert.same({ 2, "a", "b" }, { task.deadline(5, f, "a", "b") })
   end)
 
+  it("says how much time is left, for those who plan", function()
+    assert.is_nil(task.remaining())
+    local outer, inner, after, over = task.deadline(60, function()
+      local before = task.remaining()
+      local nested = task.deadline(5, task.remaining)
+      task.deadline(500, task.yield)
+      return before, nested, task.remaining(), select(2, pcall(task.deadline, 0, task.remaining))
+    end)
+    assert.is_true(outer > 59 and outer <= 60, outer)
+    assert.is_true(inner > 4 and inner <= 5, inner)
+    assert.is_true(after > 59 and after <= outer, after)
+    assert.equal(0, over)
+    assert.is_nil(task.remaining())
+  end)
+
   it("takes the earlier of two", function()
     local _, err = pcall(task.deadline, 0.01, task.deadline, 60, task.sleep, 60)
     assert.equal("timeout", err.kind)
@@ -339,6 +355,53 @@ describe("a signal", function()
     assert.equal(0, signal:wake())
     group:wait()
     assert.same({ 1, 2, 3, 4 }, woken)
+  end)
+
+  it("is waited for as long as asked, and says whether it came", function()
+    local signal, answers = task.signal(), {}
+    local group <close> = task.group()
+    for i, seconds in ipairs { 0, 0.01, 60 } do
+      group:spawn(function()
+        answers[i] = signal:wait(seconds)
+      end)
+    end
+    group:spawn(function()
+      answers[4] = signal:wait()
+    end)
+    task.sleep(0.03)
+    assert.same({ false, false }, answers)
+    assert.equal(2, signal:wake())
+    group:wait()
+    assert.same({ false, false, true, true }, answers)
+    assert.has_error(function() signal:wait(-1) end)
+  end)
+
+  it("is not lost when the time is over in the same turn", function()
+    local signal, answers = task.signal(), {}
+    local group <close> = task.group()
+    for i = 1, 2 do
+      group:spawn(function()
+        answers[i] = signal:wait(0.005)
+      end)
+    end
+    task.yield()
+    local ends = clock.mono() + 0.01
+    repeat until clock.mono() > ends -- both times are over, nobody has run yet
+    assert.equal(1, signal:wake(1))
+    group:wait()
+    assert.same({ true, false }, answers)
+  end)
+
+  it("goes to the next one when whoever it woke is cancelled before it runs", function()
+    local signal, woken = task.signal(), nil
+    local group <close> = task.group()
+    local first = group:spawn(function() signal:wait(60) end)
+    group:spawn(function() woken = signal:wait(60) end)
+    task.yield()
+    signal:wake(1)
+    first:cancel()
+    group:wait()
+    assert.is_true(woken)
   end)
 end)
 

@@ -12,7 +12,9 @@ local M = {}
 ---@field frame? "sse"|"lines"|"json"|"whole"|"bytes" how the body is cut; default bytes
 ---@field connect? number name resolution, TCP and TLS together; default 10
 ---@field first_byte? number from the request's way out to the head of the answer
+---@field first_content? number from the start to the first `handle:progress()`
 ---@field idle? number between two frames; comments and pings do not count
+---@field progress? number from one `handle:progress()` to the next; while frames wait to be read, no time passes
 ---@field total? number
 ---@field body_bytes? integer limit of the body after decoding; default 64 MB
 ---@field frame_bytes? integer limit of one frame; default 8 MB
@@ -27,6 +29,10 @@ local M = {}
 local handle = {}
 
 ---Waits for the head of the answer. Header names are in lower case; a repeated header is joined with ", ".
+---
+---An error has a `kind` and a `code` that stay the same: connection (dns, refused, unreachable, reset, closed,
+---no_descriptors), timeout (dns, connect, tls, first_byte, first_content, idle, progress, total), tls (certificate,
+---handshake), bad_response (protocol, encoding), and cancelled when another task closed the request meanwhile.
 ---@return { status: integer, headers: table<string, string> }?
 ---@return perilune.Error? err `maybe_billed` is set once the request was on its way
 function handle:head() end
@@ -39,7 +45,11 @@ function handle:next() end
 ---@return number? seconds from the start to the head of the answer
 function handle:first_byte() end
 
----Ends the request; an unfinished one is cancelled and its socket closed. Harmless when called again.
+---Says that what was read was understood as content: the `progress` limit counts from here. Cheap: it only notes the time.
+function handle:progress() end
+
+---Ends the request; an unfinished one is cancelled and its socket closed. Another task that waits for its head or its next
+---frame gets nil and an error of kind `cancelled`. Harmless when called again.
 function handle:close() end
 
 ---Starts a request; waits for nothing. An answer with status 400 or more is not an error here.

@@ -41,8 +41,10 @@ function group:cancel(reason) end
 ---@class perilune.TaskSignal
 local signal = {}
 
----Waits for a wake that comes after this call.
-function signal:wait() end
+---Waits for a wake that comes after this call, at most so long.
+---@param seconds? number
+---@return boolean is_woken false when the time was over first
+function signal:wait(seconds) end
 
 ---Wakes n waiting tasks in the order they came, all by default. The wake of a task that is cancelled before it runs goes to the
 ---next one.
@@ -72,6 +74,9 @@ function M.check() end
 ---@param ... any
 ---@return any ...
 function M.deadline(seconds, f, ...) end
+
+---@return number? seconds until the deadline of the running task, at least 0; nil when it has none
+function M.remaining() end
 
 ---Runs f(...) without hearing a cancel, for at most so many seconds: for the last write of a run.
 ---@param seconds number

@@ -1,5 +1,7 @@
 -- Streams: the one thing between the agent loop and the socket. A stage makes one out of a function that gives the next
--- event and one that lets go; everything else (iteration, collecting, closing) is here, once.
+-- event and one that lets go; everything else (iteration, collecting, closing, cancelling) is here, once.
+local cancellation = require "perilune.model.cancellation"
+local check = require "perilune.std.check"
 local response = require "perilune.model.response"
 
 local M = {}
@@ -35,15 +37,38 @@ function M.from_list(events)
 end
 
 
+-- A token has nothing to cancel any more.
+local function leave_tokens(self)
+  local entered = self.entered
+  if entered then
+    self.entered = nil
+    for token, place in pairs(entered) do
+      token:leave(place)
+    end
+  end
+end
+
+
+-- What a stream that has ended still gives: the error of a cancel, once.
+local function take_last(self)
+  local last = self.last
+  self.last = nil
+  return last
+end
+
+
 ---The next event, for a stage that passes it on: it is not collected here, `so_far` does not know it.
 ---@return table?
 function methods:pull()
   if self.has_ended then
-    return nil
+    return take_last(self)
   end
   local event = self.next_event()
-  if not event or is_terminal[event.type] then
+  if self.has_ended then -- by another task, while this one waited
+    return take_last(self)
+  elseif not event or is_terminal[event.type] then
     self.has_ended = true
+    leave_tokens(self)
   end
   return event
 end
@@ -80,9 +105,37 @@ function methods:response()
 end
 
 
----Cancels what is left. Harmless when called again.
+---Ends the stream in an `error` event of kind `cancelled`, also while another task waits for its next event. What it comes from
+---is let go at once. Harmless when it has ended.
+---@param reason? "user_requested"|"timeout"|"error"|"shutdown"
+function methods:cancel(reason)
+  if not self.has_ended then
+    self.last = { type = "error", error = cancellation.error(reason or "user_requested") }
+    self:close()
+  end
+end
+
+
+---Lets a token cancel this stream, until it ends.
+---@param token perilune.CancelToken
+---@return perilune.Stream self
+function methods:with_cancellation(token)
+  if not cancellation.is_token(token) then
+    check.fail("stream:with_cancellation: expected a token of perilune.cancel_pair, got " .. type(token))
+  elseif token.reason then
+    self:cancel(token.reason)
+  elseif not self.has_ended then
+    self.entered = self.entered or {}
+    self.entered[token] = self.entered[token] or token:enter(self)
+  end
+  return self
+end
+
+
+---Cancels what is left: the end for whoever waits in `next`. Harmless when called again.
 function methods:close()
   self.has_ended = true
+  leave_tokens(self)
   local close = self.on_close
   self.on_close = nil
   if close then
