@@ -14,6 +14,7 @@ local metatable = { __name = "perilune.App", __index = methods }
 ---@param settings perilune.Settings
 ---@return perilune.App
 function M.new(settings)
+  settings.listed = settings.listed or {}
   return setmetatable({ settings = settings }, metatable)
 end
 
@@ -73,8 +74,9 @@ function methods:discover()
 end
 
 
----One model over these names; the configured default when there are none. Raises when the first cannot be called.
----@param names string[]
+---One model over these names: strings, or objects with `stream`. The first is what is asked; nil or false: nobody named a model, and
+---the configured one is meant. Raises when nobody can be asked.
+---@param names (string|table|false|nil)[]
 ---@param overrides? table settings of this model alone
 ---@return table model
 ---@return string name
@@ -85,15 +87,11 @@ function methods:model(names, overrides)
   if overrides then
     settings = setmetatable(overrides, { __index = settings })
   end
-  local first = names[1]
-  if not first or first == "auto" then
-    first = resolve.default(settings, overrides and overrides.provider)
-  end
-  local model, err = resolve.model({ first, table.unpack(names, 2) }, settings)
+  local model, name = resolve.model(names, settings)
   if not model then
-    error(errors.wrap(err), 0)
+    error(errors.wrap(name), 0)
   end
-  return model, first
+  return model, name
 end
 
 
@@ -102,7 +100,7 @@ end
 ---@return table model
 ---@return string name
 function methods:model_of(assistant)
-  return self:model { assistant.model or "auto", table.unpack(assistant.fallbacks) }
+  return self:model { assistant.model or false, table.unpack(assistant.fallbacks) }
 end
 
 

@@ -88,10 +88,13 @@ function M.embed(options, settings)
   if not texts then
     return nil, err
   end
-  local target, maker = family.target("embeddings", options.model, settings)
-  if not target then
-    return nil, maker
+  local plan
+  plan, err = family.plan("embeddings", options.model, settings)
+  if not plan then
+    return nil, err
   end
+  local candidate = plan:order()[1]
+  local target, maker = candidate.target, candidate.model
   local all = { vectors = {}, provider = target.name, model = target.model }
   local step = maker.inputs_max or #texts
   for first = 1, #texts, step do

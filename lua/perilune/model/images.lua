@@ -43,6 +43,7 @@ local image_methods, result_methods = {}, {}
 ---@field provider string
 ---@field model string
 ---@field usage? perilune.Usage
+---@field attempts table[] who was asked before and failed
 
 
 -- The bytes of an image that is an address.
@@ -195,7 +196,72 @@ local function finish(result, request, target, settings)
 end
 
 
----Draws images.
+-- These say something of the one who was asked, not of what was asked for: another may draw it.
+local goes_on = {
+  connection = true, timeout = true, tls = true, authentication = true, permission = true, quota = true, rate_limit = true,
+  overloaded = true, server = true, bad_response = true, not_found = true, model_not_found = true, empty_response = true,
+}
+
+
+local function draw(candidate, request, settings)
+  local target = candidate.target
+  local result, err = (target.quirks.one_each and ask_each or ask)(request, target, candidate.model, settings)
+  if not result then
+    return nil, err
+  end
+  return finish(result, request, target, settings)
+end
+
+
+local function all_failed(attempts, last)
+  local parts, is_retryable, maybe_billed = {}, false, false
+  for position, attempt in ipairs(attempts) do
+    local err = attempt.error
+    parts[position] = ("%s/%s: %s"):format(attempt.provider, attempt.model, tostring(err))
+    is_retryable, maybe_billed = is_retryable or err.retryable or false, maybe_billed or err.maybe_billed or false
+  end
+  return errors.new {
+    kind = "all_failed", message = "All image providers failed. Errors: " .. table.concat(parts, "; "), cause = last,
+    status = last.status, retryable = is_retryable, maybe_billed = maybe_billed,
+  }
+end
+
+
+-- The attempts hold the error itself, so what has the attempts is another.
+local function copy(err)
+  local other = {}
+  for name, value in pairs(err) do
+    other[name] = value
+  end
+  return errors.new(other)
+end
+
+
+-- One after the other. Drawing costs money: nobody is asked twice.
+local function draw_by_any(order, request, settings)
+  local attempts = {}
+  for position, candidate in ipairs(order) do
+    local target, started = candidate.target, clock.mono()
+    local result, err = draw(candidate, request, settings)
+    if result then
+      result.attempts = attempts
+      return result
+    end
+    attempts[position] = {
+      type = "attempt", reason = "failed", provider = target.name, model = target.model, error = err, status = err.status,
+      duration_ms = math.floor((clock.mono() - started) * 1000 + 0.5),
+    }
+    local may_go_on = err.retryable or goes_on[err.kind]
+    if not may_go_on or not order[position + 1] then
+      local final = position > 1 and may_go_on and all_failed(attempts, err) or copy(err)
+      final.attempts = attempts
+      return nil, final
+    end
+  end
+end
+
+
+---Draws images. Without a provider's name the next one that draws is asked when one fails.
 ---@param options { prompt: string, model: string?, n: integer?, size: string?, response_format: "url"|"b64_json"|nil }
 ---@param settings perilune.Settings
 ---@return perilune.Images?
@@ -205,20 +271,12 @@ function M.generate(options, settings)
   if not request then
     return nil, err
   end
-  local target, drawer = family.target("images", request.model, settings)
-  if not target then
-    return nil, drawer
-  end
-  local result
-  if target.quirks.one_each then
-    result, err = ask_each(request, target, drawer, settings)
-  else
-    result, err = ask(request, target, drawer, settings)
-  end
-  if not result then
+  local plan
+  plan, err = family.plan("images", request.model, settings)
+  if not plan then
     return nil, err
   end
-  return finish(result, request, target, settings)
+  return draw_by_any(plan:order(), request, settings)
 end
 
 

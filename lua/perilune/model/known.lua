@@ -1,8 +1,8 @@
 -- What is known, as rows for people: providers with the state of their configuration (never the value of a key), and models
 -- with their prices.
+local configured = require "perilune.model.configured"
 local json = require "perilune.json"
 local prices = require "perilune.model.prices"
-local resolve = require "perilune.model.resolve"
 local tables = require "perilune.std.tables"
 
 local M = {}
@@ -49,7 +49,7 @@ end
 local function row_of(provider, settings)
   local row = {
     name = provider.name, kinds = kinds_of(provider), apis = apis_of(provider),
-    base_url = shown_address(resolve.base_url(provider, settings)), key = provider.key,
+    base_url = shown_address(configured.base_url(provider, settings)), key = provider.key,
     models = json.array(table.move(provider.models, 1, #provider.models, 1, {})), source = provider.source,
   }
   if provider.key then
@@ -66,7 +66,7 @@ end
 function M.providers(settings, filter)
   filter = filter or {}
   local rows = {}
-  for _, provider in ipairs(resolve.providers()) do
+  for _, provider in ipairs(configured.providers()) do
     local row = row_of(provider, settings)
     local is_kind = not filter.kind or tables.set(row.kinds)[filter.kind]
     local is_free = filter.free == nil or filter.free == (row.key == nil)
@@ -83,7 +83,7 @@ end
 ---@return perilune.KnownModel[]
 function M.models(settings)
   local rows = {}
-  for _, provider in ipairs(resolve.providers()) do
+  for _, provider in ipairs(configured.providers()) do
     for _, model in ipairs(provider.models) do
       rows[#rows + 1] = { provider = provider.name, model = model, price = prices.get(provider.name, model, settings.prices) }
     end

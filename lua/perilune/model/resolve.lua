@@ -1,245 +1,251 @@
--- From what people type ("openai/gpt-4o-mini", "gpt-4o-mini", "offline/demo") to targets that can be called, and from
--- targets to one model: meter around each call, failover around all of them.
+-- From what people type ("openai/gpt-4o-mini", "gpt-4o-mini", "auto") to one model that can be asked: the targets it stands for are
+-- a plan, around each target there is a meter, and failover goes around all of them.
 local call = require "perilune.model.call"
+local cassette = require "perilune.model.cassette"
+local choice = require "perilune.model.choice"
+local configured = require "perilune.model.configured"
+local endpoints = require "perilune.sys.failover"
 local errors = require "perilune.std.errors"
 local failover = require "perilune.model.failover"
 local log = require "perilune.sys.log"
 local meter = require "perilune.model.meter"
-local offline = require "perilune.model.provider.offline"
-local provider = require "perilune.model.provider"
-local text = require "perilune.std.text"
+local plans = require "perilune.model.plan"
 local thinking = require "perilune.model.thinking"
 
 local M = {}
 
--- The built-in model needs no wire, so it is no provider of the registry.
-local offline_provider = {
-  name = "offline", answer = offline.answer, models = { "demo" }, quirks = {}, base_url = "built in", source = "built in",
-}
+M.base_url = configured.base_url
 
 
----@class perilune.Settings what a process is configured with
----@field env fun(name: string): string? environment variables, .env included
----@field model? string the default model
----@field api_key? string for the chosen provider, instead of the environment's
----@field api_keys? table<string, string> by model
----@field base_url? string
----@field provider? string
----@field api? string the wire format, where a vendor has several: "chat", "responses", "native"
----@field timeouts? table
----@field proxy? string
----@field https_proxy? string for https:// addresses only
----@field ca_file? string
----@field verify_ssl? boolean
----@field headers? table<string, string>
----@field prices? table<string, perilune.OwnPrice> the user's prices, by "provider/model"
----@field provider_folders? string[] where the user's own providers are
-
-local function get_provider(name)
-  return name:lower() == "offline" and offline_provider or provider.get(name)
-end
-
-
-local function env_name(name, suffix)
-  return name:upper():gsub("[^A-Z0-9]", "_") .. suffix
-end
-
-
-local function key_of(found, model, settings)
-  return settings.api_keys and settings.api_keys[model] or settings.api_key or found.key and settings.env(found.key) or nil
-end
-
-
--- "Provider/model" with a known provider; anything else is a model's name as a whole.
-local function split(name)
-  local prefix, rest = name:match("^([^/]+)/(.+)$")
-  local found = prefix and get_provider(prefix)
-  if found then
-    return found, rest
-  end
-  return nil, name
-end
-
-
-local function lists(found, model)
-  for _, known in ipairs(found.models) do
-    if known == model then
-      return true
-    end
-  end
-  return false
-end
-
-
--- The provider of a bare model name: a usable one that lists it, else any that lists it.
-local function provider_of(model, settings)
-  local unusable
-  for _, found in ipairs(provider.list()) do
-    if lists(found, model) then
-      if not found.key or key_of(found, model, settings) then
-        return found
-      end
-      unusable = unusable or found
-    end
-  end
-  return unusable
-end
-
-
-local function unknown_model(name)
-  local candidates = { "offline/demo" }
-  for _, found in ipairs(provider.list()) do
-    for _, model in ipairs(found.models) do
-      candidates[#candidates + 1] = found.name .. "/" .. model
-      candidates[#candidates + 1] = model
-    end
-  end
-  local nearest, prefix = text.suggest(name, candidates), name:match("^([^/]+)/.")
-  local hint = nearest and (", did you mean '%s'?"):format(nearest)
-    or prefix and (": there is no provider '%s' (perilune providers lists them)"):format(prefix)
-    or ": write it as provider/model (perilune models lists the known ones)"
-  return errors.new { kind = "model_not_found", message = ("no provider is known for the model '%s'%s"):format(name, hint) }
-end
-
-
-local function unknown_provider(name)
-  local names = {}
-  for position, found in ipairs(M.providers()) do
-    names[position] = found.name
-  end
-  local nearest = text.suggest(name, names)
-  return errors.new {
-    kind = "configuration",
-    message = ("there is no provider '%s'%s"):format(name, nearest and (", did you mean '%s'?"):format(nearest)
-      or " (perilune providers lists them)"),
-  }
-end
-
-
-local function no_key(found, model)
-  return errors.new {
-    kind = "authentication", code = "no_key", provider = found.name, model = model,
-    message = ("no key for %s: set %s in the environment or in .env"):format(found.name, found.key),
-  }
-end
-
-
----Every provider that can be asked, the built-in offline model among them.
----@return perilune.Provider[]
-function M.providers()
-  local list = provider.list()
-  list[#list + 1] = offline_provider
-  return list
-end
-
-
----Where a provider is asked: the address in the environment (`<NAME>_BASE_URL`), else its own.
----@param found perilune.Provider
----@param settings perilune.Settings
----@return string?
-function M.base_url(found, settings)
-  return settings.env(env_name(found.name, "_BASE_URL")) or found.base_url
-end
-
-
----The target that a name stands for.
+---The target that a name other than "auto" stands for.
 ---@param name string
 ---@param settings perilune.Settings
 ---@return perilune.Target?
 ---@return perilune.Error?
 function M.target(name, settings)
-  local found, model
-  if settings.provider then
-    found, model = get_provider(settings.provider), name
-    if not found then
-      return nil, unknown_provider(settings.provider)
-    elseif name == "auto" then
-      return nil, errors.new {
-        kind = "configuration", message = ("the provider '%s' lists no model: say which one, model = \"…\""):format(found.name),
-      }
-    end
-  else
-    found, model = split(name)
-    found = found or provider_of(model, settings)
-    if not found then
-      return nil, unknown_model(name)
-    end
+  local chosen, err = choice.find("models", name, settings)
+  if not chosen then
+    return nil, err
   end
-  if found == offline_provider then
-    return { provider = found, name = "offline", model = model, base_url = found.base_url, quirks = {} }
-  end
-  local key = key_of(found, model, settings)
-  if found.key and not key then
-    return nil, no_key(found, model)
-  end
-  if key then
-    log.secret(key)
-    if key:find("[%c\x7F]") then
-      return nil, errors.new {
-        kind = "authentication", code = "bad_key", provider = found.name, model = model,
-        message = ("the key for %s holds a line feed or another control character: it was not copied well"):format(found.name),
-      }
-    end
-  end
-  return provider.target(found, {
-    model = model, api = settings.api or nil, api_key = key, headers = settings.headers,
-    base_url = settings.base_url or M.base_url(found, settings),
-  })
+  return configured.target(chosen.found, chosen.model, chosen.settings)
 end
 
 
----The model that is used when nobody names one: the first of the provider, where one is named; the configured default, else
----the first provider whose key is set, else the built-in offline model.
+---The name that is used when nobody names a model: of the named provider its first; else the configured default, the first model of
+---the first provider that can be asked, the built-in offline model.
 ---@param settings perilune.Settings
----@param provider_name? string
 ---@return string
-function M.default(settings, provider_name)
-  if provider_name then
-    local found = get_provider(provider_name)
-    return found and found.models[1] or "auto" -- an unknown provider is told of by `target`
-  end
-  if settings.model and settings.model ~= "auto" then
+function M.default(settings)
+  if settings.provider then
+    local found = configured.get(settings.provider)
+    return found and found.models[1] or "auto"
+  elseif settings.model then
     return settings.model
+  elseif configured.has_own(settings) then
+    return "auto" -- whose key it is nobody said: "auto" tells
   end
-  for _, found in ipairs(provider.list()) do
-    if found.key and found.models[1] and settings.env(found.key) then
+  for _, found in ipairs(configured.providers()) do
+    if found ~= configured.offline and found.models[1] and not configured.unusable(found, settings)
+      and not configured.is_excluded(found, settings.exclude) then
       return found.name .. "/" .. found.models[1]
     end
   end
-  return "offline/demo"
+  return choice.is_anybody_configured("models", settings) and "auto" or "offline/demo"
 end
 
 
--- A fallback is another provider: the key, the address and the wire format that were given for the first are not for it.
-local function without_own(settings)
-  return setmetatable({ provider = false, api = false, api_key = false, base_url = false }, { __index = settings })
+-- What the process knows of a target. Another address is another endpoint: its failures are its own.
+local function endpoint_of(target, settings)
+  local credential = target.api_key or ""
+  if target.base_url and target.base_url ~= target.provider.base_url then
+    credential = credential .. "\0" .. target.base_url
+  end
+  return endpoints.endpoint(target.name, credential, target.model, settings.breaker)
 end
 
 
----One model over the listed names: the first that answers. A fallback that cannot be called (no key) is skipped; the first
----name must be callable.
----@param names string[]
----@param settings perilune.Settings
----@return table? model
----@return perilune.Error?
-function M.model(names, settings)
-  local candidates = {}
-  local for_fallbacks = without_own(settings)
-  for position, name in ipairs(names) do
-    local target, err = M.target(name, position == 1 and settings or for_fallbacks)
-    if target then
-      local model = meter.new(thinking.new(call.new(target, settings)), target, settings.prices)
-      candidates[#candidates + 1] = { model = model, target = target }
-    elseif position == 1 and not names[2] or err.kind ~= "authentication" then
-      return nil, err
-    else
-      log.write("info", "model", ("%s is skipped: %s"):format(name, err.message))
+-- The stages around one target, and its endpoint; a model of a script's own has none.
+local function maker(settings)
+  return function(target)
+    local asked = target.scripted or cassette.new(call.new(target, settings), target, settings)
+    local has_endpoint = not target.scripted and not configured.is_replayed(settings)
+    return meter.new(thinking.new(asked), target, settings.prices), has_endpoint and endpoint_of(target, settings) or nil
+  end
+end
+
+
+-- A model of a script's own, in the place of a name: an object with `stream`.
+local function scripted(model)
+  return { name = model.name or "testing", model = model.model_name or "scripted", scripted = model, quirks = {} }
+end
+
+
+-- May an answer be had without this one? A missing key, an exclusion, and for a fallback a list that cannot be read just now.
+local function is_passed_over(err, is_fallback)
+  return err.kind == "authentication" or is_fallback and (err.code == "excluded" or err.kind == "model_not_found" and err.retryable)
+end
+
+
+local function skip(parts, name, err)
+  parts.skipped[#parts.skipped + 1] = {
+    type = "attempt", reason = "skipped", provider = err.provider or "unknown", model = err.model or name, error = err,
+  }
+  log.write("info", "model", ("%s is skipped: %s"):format(name, err.message))
+end
+
+
+-- Adds the candidate that a name stands for; returns why there cannot be a plan.
+local function add_named(parts, name, settings, is_fallback)
+  if type(name) == "table" then
+    parts.listed[#parts.listed + 1] = plans.candidate(scripted(name), parts.make)
+    return nil
+  end
+  local target
+  local chosen, err = choice.find("models", name, settings)
+  if chosen then
+    target, err = configured.target(chosen.found, chosen.model, chosen.settings)
+  end
+  if target then
+    parts.listed[#parts.listed + 1] = plans.candidate(target, parts.make)
+  elseif not is_passed_over(err, is_fallback) then
+    return err
+  else
+    skip(parts, name, err)
+    if not is_fallback then
+      parts.wanted = { name = chosen.found.name, model = chosen.model }
     end
   end
-  if #candidates == 0 then
-    return nil, select(2, M.target(names[1], settings))
+end
+
+
+local function add_fallbacks(parts, names, settings)
+  settings = configured.for_others(settings, true)
+  for _, name in ipairs(names) do
+    local err = add_named(parts, name, settings, true)
+    if err then
+      return err
+    end
   end
-  return failover.new(candidates)
+end
+
+
+-- "auto" of a named provider: those of its models that can be called.
+local function add_own_choices(parts, found, settings)
+  local row, err = choice.row("models", found, settings)
+  if not row then
+    return err
+  end
+  local models, problem = {}, nil
+  for _, model in ipairs(row.models) do
+    local target
+    target, err = configured.target(found, model, settings)
+    models[#models + 1] = target and model
+    problem = problem or err
+  end
+  row.models, parts.choices = models, { row }
+  return not models[1] and problem or nil
+end
+
+
+-- "auto": one of anybody's models; the offline model where nobody is configured.
+local function add_choices(parts, settings)
+  local found, err = choice.override("models", settings)
+  if err then
+    return err
+  elseif found then
+    return add_own_choices(parts, found, settings)
+  elseif configured.has_own(settings) then
+    return errors.new {
+      kind = "configuration", code = "whose_key",
+      message = "api_key and base_url are for one provider: say which, with provider = \"…\" or model = \"provider/model\"",
+    }
+  end
+  parts.pool, parts.unusable = choice.pool("models", settings)
+  if parts.pool[1] then
+    parts.choices = parts.pool
+  elseif choice.is_anybody_configured("models", settings) or configured.is_excluded(configured.offline, settings.exclude) then
+    return choice.nobody(parts.unusable)
+  else
+    return add_named(parts, "offline/demo", settings)
+  end
+end
+
+
+-- Who is asked when a question is too long for the others.
+local function add_context(parts, settings)
+  local larger = { make = parts.make, listed = {}, skipped = parts.skipped }
+  local err = add_fallbacks(larger, settings.context_fallbacks or {}, settings)
+  parts.context = larger.listed[1] and larger.listed
+  return err
+end
+
+
+-- Fills the plan; returns why it cannot be followed.
+local function fill(parts, first, fallbacks, settings, mode)
+  local err
+  if first == "auto" then
+    err = add_choices(parts, settings)
+  else
+    err = add_named(parts, first, settings, false)
+  end
+  if not err and mode ~= "off" then
+    err = add_fallbacks(parts, fallbacks, settings)
+  end
+  if not err and mode == "auto" and not parts.pool then
+    parts.pool, parts.unusable = choice.pool("models", settings)
+  end
+  if mode ~= "auto" or parts.pool and not parts.pool[1] then
+    parts.pool = nil
+  end
+  if not err and not parts.listed[1] and not parts.choices and not parts.pool then
+    err = parts.skipped[1].error
+  end
+  return err or add_context(parts, settings)
+end
+
+
+-- Who may answer beside those that are listed.
+local function mode_of(first, is_named, settings)
+  local is_open = not settings.provider and (first == "auto" or not is_named and not settings.model)
+  return settings.failover or is_open and "auto" or "listed"
+end
+
+
+---Whom to ask. Names are strings, or objects with `stream`; the first may be nil or false: nobody named a model.
+---@param names (string|table|false|nil)[]
+---@param settings perilune.Settings
+---@param make? fun(target: perilune.Target): table, table? what is asked, and the target's endpoint; by default the stages around one call
+---@return perilune.Plan?
+---@return perilune.Error?
+function M.plan(names, settings, make)
+  local first = names[1] or M.default(settings)
+  local parts = {
+    settings = settings,
+    name = type(first) == "table" and scripted(first).model or first, make = make or maker(settings), listed = {}, skipped = {},
+  }
+  local fallbacks = { table.unpack(names, 2) }
+  if not names[1] and not fallbacks[1] then
+    fallbacks = settings.fallbacks or fallbacks
+  end
+  local err = fill(parts, first, fallbacks, settings, mode_of(first, names[1], settings))
+  if err then
+    return nil, err
+  end
+  return plans.new(parts)
+end
+
+
+---One model over all of them.
+---@param names (string|table|false|nil)[]
+---@param settings perilune.Settings
+---@return table? model
+---@return string|perilune.Error name_or_err
+function M.model(names, settings)
+  local plan, err = M.plan(names, settings)
+  if not plan then
+    return nil, err
+  end
+  return failover.new(plan, settings), plan.name
 end
 
 

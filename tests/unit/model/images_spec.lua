@@ -177,7 +177,7 @@ describe("images.generate", function()
   it("says who draws nothing, what is unknown, and which key is missing", function()
     local cases = {
       { { model = "anthropic/claude-sonnet-4-5" }, "configuration", "anthropic has no images" },
-      { { model = "gpt-image-7" }, "model_not_found", "did you mean 'gpt-image-1'?" },
+      { { model = "gpt-image-7" }, "model_not_found", "did you mean 'openai/gpt-image-1' (OPENAI_API_KEY is not set)?" },
       { { model = "openai/gpt-image-1" }, "authentication", "set OPENAI_API_KEY" },
     }
     for _, case in ipairs(cases) do
@@ -188,7 +188,7 @@ describe("images.generate", function()
       assert.is_truthy(err.message:find(case[3], 1, true), err.message)
     end
     local _, err = images.generate({ prompt = "a" }, settings { image_provider = "nobody" })
-    assert.are.equal("there is no provider 'nobody'", err.message)
+    assert.are.equal("there is no provider 'nobody' (perilune providers lists them)", err.message)
   end)
 
   it("draws offline when nobody else can, and the same picture for the same words", function()

@@ -1,4 +1,7 @@
+local json = require "perilune.json"
+local proc = require "perilune.sys.proc"
 local text = require "perilune.std.text"
+local token = require "perilune.sys.token"
 
 describe("text.suggest", function()
   local options = { "temperature", "top_p", "timeout", "tools", "max_tokens", "model" }
@@ -38,6 +41,24 @@ describe("text.ratio", function()
       local a, b, ratio = table.unpack(known)
       assert.equal(ratio, text.ratio(a, b), ("pair %d: %q and %q"):format(i, a, b))
     end
+  end)
+
+  -- The names as resolution compares them, the typed one first, and everything else up to 80 characters.
+  it("is difflib's figure for 10,000 random pairs", function()
+    local seed = string.unpack("<I4", token.random(4))
+    local python = proc.run { argv = { "python3", "tests/fixtures/std/ratio.py", "10000", tostring(seed) }, timeout = 60 }
+    if not python or python.status == 127 then
+      pending("needs python3")
+      return
+    end
+    assert.equal(0, python.status, python.stderr)
+    local count = 0
+    for line in python.stdout:gmatch("[^\n]+") do
+      local a, b, ratio = table.unpack((assert(json.decode(line))))
+      assert.equal(ratio, text.ratio(a, b), ("seed %d: %q and %q"):format(seed, a, b))
+      count = count + 1
+    end
+    assert.equal(10000, count)
   end)
 
   it("compares bytes when a text is not UTF-8", function()
