@@ -126,6 +126,25 @@ describe("perilune providers", function()
     end
   end)
 
+  it("--health says who answers, who does not, and why", function()
+    local lists = replay.reply(200, { object = "list", data = { { id = "a" }, { id = "b" } } })
+    local server <close> = replay.serve { openai = lists, groq = replay.reply(401, { error = { message = "wrong key" } }) }
+    local program <close> = with({}, {
+      OPENAI_API_KEY = KEY, OPENAI_BASE_URL = server.url .. "/openai", GROQ_API_KEY = KEY, GROQ_BASE_URL = server.url .. "/groq",
+      OLLAMA_BASE_URL = replay.closed_port(),
+    })
+    local data, result = data_of(program, { "providers", "--health", "--json" })
+    assert.are.equal(1, result.status) -- groq has a key and does not answer
+    local rows = by_name(data.providers, "provider")
+    assert.are.same({ "ok", 2 }, { rows.openai.state, rows.openai.models })
+    assert.are.equal("failed", rows.groq.state)
+    has(rows.groq.error, "wrong key")
+    has(rows.ollama.error, "connection: ")
+    assert.are.same({ "no key", "MISTRAL_API_KEY is not set" }, { rows.mistral.state, rows.mistral.error })
+    assert.are.equal("ok", rows.offline.state)
+    has(program:run({ "providers", "--health" }).stdout, "groq")
+  end)
+
   it("is there for scripts, with filters", function()
     local program <close> = with(files)
     local result = program:run { "run", "-e", [[

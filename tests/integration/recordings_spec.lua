@@ -39,7 +39,7 @@ end
 local function settings_of(case, base_url)
   return {
     provider = provider_of(case), api = other_api[case.api], base_url = base_url, api_key = "a-key-for-tests",
-    env = function() end,
+    truncate_long_errors = false, env = function() end,
   }
 end
 
@@ -75,6 +75,7 @@ local function ask_client(case, base_url)
   local settings = settings_of(case, base_url)
   local client = clients.new(apps.new { env = settings.env }, {
     provider = settings.provider, api = settings.api, model = case.model, base_url = base_url, api_key = settings.api_key,
+    max_retries = 0, truncate_long_errors = false,
   })
   local stream <close> = client:stream("Hello", { max_tokens = 100 })
   while stream:next() do end

@@ -22,7 +22,7 @@ local turn_metatable = { __name = "perilune.agent.turn", __index = turn }
 
 -- Events of a model that the caller sees; `usage` and `stop` come once, at the end of the run.
 local passes = {
-  start = true, attempt = true, text = true, thinking = true, refusal = true, tool_call_start = true,
+  start = true, attempt = true, attempt_discarded = true, text = true, thinking = true, refusal = true, tool_call_start = true,
   tool_call_delta = true, tool_call = true, image = true, audio = true, citation = true,
 }
 

@@ -12,13 +12,14 @@ Lists the providers: built in, of ./providers/*.lua and of the folder perilune/p
 runs the conformance kit on a provider file: every case passes, fails or is skipped, and says why. The exit code is 1
 when one fails. Recordings are folders with response.body, meta.json and expect.json (docs/providers.md).]],
   options = {
+    { names = { "--health" }, key = "health", help = "ask each provider for its list of models, and say how that went" },
     { names = { "--fixtures" }, key = "fixtures", value = "DIR", help = "test: recordings of the vendor's answers" },
     { names = { "--case" }, key = "case", value = "NAME", help = "test: this case alone" },
     { names = { "--api" }, key = "api", value = "NAME", help = "test: another wire format of the provider" },
     { names = { "--live" }, key = "live", help = "test: send one tiny real request, when the key is set" },
     { names = { "--model", "-m" }, key = "model", value = "NAME", help = "test --live: the model to ask" },
   },
-  examples = { "", "--json", "test providers/acme.lua", "test providers/acme.lua --fixtures recordings --live" },
+  examples = { "", "--json", "--health", "test providers/acme.lua", "test providers/acme.lua --fixtures recordings --live" },
 }
 
 local columns = {
@@ -48,6 +49,27 @@ local function list(values, app)
   output.table(rows, columns)
   for _, broken in ipairs(found.broken) do
     output.note(("skipped: %s: %s"):format(broken.file, broken.error))
+  end
+  return 0
+end
+
+
+-- The exit code is 1 when one that has a key does not answer; a local server that does not run is no failure.
+local function health(values, app)
+  require("perilune.model.discovery").load(app.settings.provider_folders)
+  local rows = require("perilune.model.probe").all(app.settings)
+  if values.json then
+    output.json { providers = rows }
+  else
+    output.table(rows, { { "NAME", "provider" }, { "STATE", "state" }, { "MS", "ms" }, { "MODELS", "models" }, { "ADDRESS", "base_url" },
+      { "WHY", function(row)
+        return row.error and text.truncate((row.error:gsub("%s+", " ")), WHY_BYTES_MAX) or ""
+      end } })
+  end
+  for _, row in ipairs(rows) do
+    if row.state == "failed" and row.has_key then
+      return 1
+    end
   end
   return 0
 end
@@ -122,7 +144,9 @@ end
 
 
 function M.run(values, words, app)
-  if not words[1] then
+  if not words[1] and values.health then
+    return health(values, app)
+  elseif not words[1] then
     return list(values, app)
   elseif words[1] ~= "test" then
     local nearest = text.suggest(words[1], { "test" })

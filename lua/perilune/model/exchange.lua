@@ -4,6 +4,7 @@ local errors = require "perilune.std.errors"
 local fetch = require "perilune.net.fetch"
 local log = require "perilune.sys.log"
 local prices = require "perilune.model.prices"
+local retry_after = require "perilune.model.retry_after"
 
 local M = {}
 
@@ -14,7 +15,7 @@ local function describe(err, target, headers)
   err.message = log.redact(err.message) -- some providers repeat the key
   if headers then
     err.request_id = err.request_id or headers["x-request-id"] or headers["request-id"]
-    err.retry_after = err.retry_after or tonumber(headers["retry-after"])
+    err.retry_after = retry_after.of(err, headers)
   end
   return err
 end
@@ -39,6 +40,7 @@ function M.run(http, encode_error, target, decode, options)
     verify_ssl = settings.verify_ssl,
   })
   if not response then
+    err.retryable = err.kind == "connection" or err.kind == "timeout"
     return nil, describe(err, target)
   end
   local result

@@ -57,11 +57,12 @@ end
 
 
 ---@param request perilune.Request
+---@param limits perilune.Limits?
 ---@return perilune.Stream
-function methods:stream(request)
+function methods:stream(request, limits)
   local target, started = self.target, clock.mono()
   local row = { provider = target.name, model = target.model, outcome = "cancelled", started_at = clock.wall() }
-  local inner = self.model:stream(request)
+  local inner = self.model:stream(request, limits)
   local metered = stream.new(function()
     local event = inner:pull()
     if event then

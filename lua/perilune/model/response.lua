@@ -55,6 +55,9 @@ local on = {
   attempt = function(self, event)
     self.attempts[#self.attempts + 1] = event
   end,
+  attempt_discarded = function(self) -- the answer begins again
+    self.choices, self.items, self.usage = {}, {}, nil
+  end,
   tool_call = function(self, event)
     local calls = choice_of(self, event.choice or 0).calls
     calls[#calls + 1] = { id = event.id, name = event.name, arguments = event.arguments }

@@ -174,12 +174,13 @@ end
 
 
 ---@param request perilune.Request
+---@param limits perilune.Limits?
 ---@return perilune.Stream
-function methods:stream(request)
+function methods:stream(request, limits)
   if not request.enable_thinking then
-    return self.model:stream(request)
+    return self.model:stream(request, limits)
   end
-  local inner = self.model:stream(raise(request))
+  local inner = self.model:stream(raise(request), limits)
   local states, ready, position = {}, {}, 0
   local apart = stream.new(function()
     position = position + 1

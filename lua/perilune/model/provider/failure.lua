@@ -53,10 +53,17 @@ local is_retryable = {
   rate_limit = true, overloaded = true, server = true, timeout = true, stream_interrupted = true, bad_response = true,
 }
 
--- The provider may have done the work, or part of it, before it failed.
-local is_maybe_billed = {
-  server = true, timeout = true, stream_interrupted = true, bad_response = true, content_filter = true,
-}
+-- Statuses that say "try again" whatever the body says.
+local is_retryable_status = { [408] = true, [409] = true, [425] = true }
+
+-- The provider may have done the work, or part of it, before it failed. An error that it reports itself, in an error status or in
+-- place of an answer, is not billed.
+local is_maybe_billed = { timeout = true, stream_interrupted = true, bad_response = true, content_filter = true }
+
+
+local function may_be_billed(kind, status, context)
+  return context.has_content or not status and is_maybe_billed[kind] or false
+end
 
 
 local function said(value)
@@ -205,9 +212,9 @@ function M.from_body(root, context)
     type = found.type,
     code = found.code,
     request_id = text(root.request_id),
-    retryable = is_retryable[kind] or false,
+    retryable = is_retryable[kind] or is_retryable_status[status] or false,
     retry_after = found.retry_after,
-    maybe_billed = context.has_content or is_maybe_billed[kind] or false,
+    maybe_billed = may_be_billed(kind, status, context),
     details = { body = root, finish_reason = context.finish_reason },
   }
 end
@@ -240,8 +247,8 @@ function M.from_bytes(bytes, reason, context)
     kind = kind,
     message = status and ("HTTP " .. status .. ": " .. reason) or reason,
     status = status,
-    retryable = is_retryable[kind] or false,
-    maybe_billed = context.has_content or is_maybe_billed[kind] or false,
+    retryable = is_retryable[kind] or is_retryable_status[status] or false,
+    maybe_billed = may_be_billed(kind, status, context),
     details = bytes and { excerpt = M.excerpt(bytes) } or nil,
   }
 end
