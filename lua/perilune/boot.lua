@@ -2,7 +2,6 @@
 -- back into an exit code.
 local check = require "perilune.std.check"
 local errors = require "perilune.std.errors"
-local strict = require "perilune.std.strict"
 local task = require "perilune.sys.task"
 
 -- os.exit in a script ends the main task; the host then closes what is open. (The C function would skip all of that.)
@@ -25,9 +24,6 @@ end
 return function(arg, version)
   os.exit = exit -- luacheck: ignore 122
   rawset(_G, "arg", arg)
-  if arg[1] ~= "test" then -- a test framework makes globals of its own
-    strict.install(_G)
-  end
   -- In a task of its own: what it did to its budget or its deadline must not keep us from reporting it.
   local cli = require "perilune.cli"
   local work = task.spawn(cli.main, arg, version)

@@ -12,7 +12,10 @@ local M = {}
 
 local field_types = {
   db = "string", model = "string", log_level = "string", log_format = "string", timeouts = "table", proxy = "string",
-  ca_file = "string", verify_ssl = "boolean", env = "table", prices = "table",
+  ca_file = "string", verify_ssl = "boolean", env = "table", prices = "table", failover = "string", fallbacks = "table",
+  context_fallbacks = "table", exclude = "table", exclude_images = "table", max_retries = "integer", retry = "table", breaker = "table",
+  hedge = "number", on_interrupt = "string", max_error_length = "integer", truncate_long_errors = "boolean", log_http = "boolean",
+  log_http_requests = "boolean", log_http_responses = "boolean",
 }
 
 -- A price, in dollars per million tokens: prices = { ["openai/my-model"] = { input = 1.5, output = 6 } }.
@@ -123,8 +126,8 @@ end
 local function check_fields(where, values)
   check.options(where, values, field_types, NOBODY)
   check.map(where .. ": env", values.env or {}, "string", NOBODY)
-  if values.timeouts then
-    require("perilune.model.settings").check_timeouts(where, values.timeouts, NOBODY)
+  if next(values) then
+    require("perilune.model.settings").check_values(where, values, NOBODY)
   end
   for name, price in pairs(values.prices or {}) do
     check_price(("%s: prices['%s']"):format(where, name), name, price)

@@ -44,6 +44,14 @@ function M.assistant(options)
 end
 
 
+---Connects to an MCP server: a program (`command`) or an address (`url`). `server:tools()` are for an assistant.
+---@param options perilune.mcp.Options
+---@return perilune.mcp.Server
+function M.mcp(options)
+  return require("perilune.tool.mcp").connect(options)
+end
+
+
 ---Opens the thread of that key, or creates it; it survives the process.
 ---@param key string
 ---@return perilune.Thread
@@ -52,11 +60,31 @@ function M.thread(key)
 end
 
 
----A client: questions without a thread.
----@param options? table
----@return perilune.Client
-function M.client(options)
-  return require("perilune.client").new(the_app(), options)
+---A client: questions without a thread. `perilune.client.builder()` is the fluent form.
+---@class perilune.ClientFactory
+---@field builder fun(): perilune.ClientBuilder
+---@overload fun(options: table?): perilune.Client
+M.client = setmetatable({
+  builder = function()
+    return require("perilune.client.builder").new(the_app())
+  end,
+}, {
+  __call = function(_, options)
+    return require("perilune.client").new(the_app(), options)
+  end,
+})
+
+
+---Puts a cassette in: from here on everything that clients, agents and perilune.fetch ask is recorded in a file, or answered from
+---one, until it is closed: `local cassette <close> = perilune.cassette { replay = "trip.jsonl" }`.
+---@param options { record: string?, replay: string?, timing: boolean? } timing: a replay is as slow as what was recorded
+---@return table cassette `:close()` takes it out
+function M.cassette(options)
+  local deck = require "perilune.model.deck"
+  deck.check("perilune.cassette", options)
+  local current = the_app()
+  current:discover()
+  return deck.insert(current.settings, options)
 end
 
 
@@ -71,6 +99,14 @@ function M.providers(filter)
   local current = the_app()
   current:discover()
   return require("perilune.model.known").providers(current.settings, filter)
+end
+
+
+---What this process knows of the targets that were asked: the state of their breakers, how often they failed and why, how quick they
+---are. Sorted by provider and model.
+---@return perilune.Health[]
+function M.health()
+  return require("perilune.sys.failover").health()
 end
 
 
@@ -109,6 +145,10 @@ end
 ---@param f function
 ---@return perilune.Task
 function M.spawn(f, ...)
+  local meta = type(f) == "table" and getmetatable(f)
+  if meta and meta.__call then -- client.chat, for one
+    return task.spawn(meta.__call, f, ...)
+  end
   check.value("perilune.spawn: the first argument", f, "function")
   return task.spawn(f, ...)
 end
@@ -135,6 +175,14 @@ M.sleep = task.sleep
 M.deadline = task.deadline
 
 
+---What cancels requests from outside: give the token to calls (`cancel = token`), call `handle:cancel(reason)` when it is time.
+---@return perilune.CancelToken
+---@return perilune.CancelHandle
+function M.cancel_pair()
+  return require("perilune.model.cancellation").pair()
+end
+
+
 -- Where a raise becomes a return value: perilune.try.
 local function pack(ok, ...)
   if ok then
@@ -142,17 +190,17 @@ local function pack(ok, ...)
   end
   local err = errors.wrap((...))
   if err.kind == "cancelled" then
-    error(err, 0)
+    task.check() -- raises when it is the running task that was cancelled
   end
   return nil, err
 end
 
 
----Calls f(...): its results, or nil and an error object. A cancel is not caught.
+---Calls f(...): its results, or nil and an error object. A cancel of the running task is not caught.
 ---@param f function
 ---@return any
 function M.try(f, ...)
-  check.value("perilune.try: the first argument", f, "function")
+  check.value("perilune.try: the first argument", f, "function|table") -- a table that can be called, like client.chat
   return pack(pcall(f, ...))
 end
 
@@ -188,7 +236,8 @@ end
 
 
 -- perilune.json, perilune.log, perilune.threads ...: loaded on first use.
-local parts = { json = "perilune.json", log = "perilune.log", provider = "perilune.provider" }
+local parts = { json = "perilune.json", log = "perilune.log", provider = "perilune.provider", testing = "perilune.testing",
+  tools = "perilune.tool.builtin" }
 
 return setmetatable(M, {
   __index = function(self, name)

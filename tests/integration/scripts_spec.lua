@@ -22,7 +22,12 @@ offline: Earlier in this conversation you said: 1. "What's the weather in Paris?
 
 -- What each script prints, run after run on the same database.
 local outputs = {
+  ["auto.lua"] = { "20 questions, 20 answers\n" },
   ["cancel.lua"] = { "I am the offline model: \n-- stopped --\n" .. greeting("Go on.", 2) },
+  ["failover.lua"] = {
+    "Here I am.\tsays third, after\n  first/large retried: overloaded\n  first/large failed: overloaded\n  second/large failed: quota\n"
+      .. "all_failed\tbecause of\n  first/large failed: overloaded\n  second/large failed: quota\n",
+  },
   ["hello.lua"] = { greeting("Hello, who are you?", 1) .. "(offline/demo, 28 tokens)\n" },
   ["images.lua"] = {
     "image-1.png: N bytes, drawn by offline/demo\nimage-2.png: N bytes, drawn by offline/demo\n",
@@ -31,10 +36,21 @@ local outputs = {
     "1. What is a crater?\n   " .. greeting("What is a crater?", 1) .. "2. What is an eclipse?\n   "
       .. greeting("What is an eclipse?", 1) .. "3. What is a tide?\n   " .. greeting("What is a tide?", 1),
   },
+  ["production.lua"] = {
+    "12 questions answered\ncancelled\tcancelled\tuser_requested\n13 requests, success rate 1.00, p95 below a second: true\n"
+      .. "offline/demo is closed\n",
+  },
   ["provider.lua"] = { "Data is enough.\nTwo functions are enough.\n" },
   ["reasoning.lua"] = { "(answer) " .. greeting("Is 391 a prime number?", 1) },
+  ["replay.lua"] = {
+    "recorded: " .. greeting("What is a crater?", 1) .. "replayed: " .. greeting("What is a crater?", 1)
+      .. 'nil\tconfiguration: crater.jsonl has no recording of this request to offline/demo: the nearest is number 1 (used already), '
+      .. 'which differs at messages[1].content: recorded "What is a crater?", asked "What is a tide?". Nothing was sent; record it '
+      .. "again, or ask what was recorded\n",
+  },
   ["stream.lua"] = { greeting("Tell me a short story about the moon.", 1) .. "(36 tokens)\n" },
   ["structured.lua"] = { "Jupiter has a radius of 0 km.\n" }, -- the offline model fills in what it finds in the question
+  ["testing_spec.lua"] = { "+++\n3 successes / 0 failures / 0 errors / 0 pending : N seconds\n" },
   ["thread.lua"] = {
     "  1 user      The moon is 384,400 km away.\n  2 assistant " .. greeting("The moon is 384,400 km away.", 1),
     "  1 user      The moon is 384,400 km away.\n  2 assistant " .. greeting("The moon is 384,400 km away.", 1)
@@ -55,8 +71,8 @@ describe("the script", function()
       local expected = assert(outputs[name], "this spec does not know what it prints")
       local program <close> = programs.new()
       for run, output in ipairs(expected) do
-        local result = program:run { "run", programs.path("scripts/" .. name) }
-        local printed = result.stdout:gsub("%d+ bytes", "N bytes")
+        local result = program:run { name:find("_spec%.lua$") and "test" or "run", programs.path("scripts/" .. name) }
+        local printed = result.stdout:gsub("%d+ bytes", "N bytes"):gsub("[%d.]+ seconds", "N seconds")
         assert.are.same({ 0, "", output }, { result.status, result.stderr, printed }, "run " .. run)
       end
     end)

@@ -9,7 +9,7 @@ local M = {}
 local metatable = { __name = "perilune.Assistant" }
 
 local option_types = {
-  name = "string", model = "string", fallbacks = "table", instructions = "string|function", tools = "table",
+  name = "string", model = "string|table", fallbacks = "table", instructions = "string|function", tools = "table",
   tool_choice = "string|table", max_steps = "integer", max_repairs = "integer", tool_concurrency = "integer",
   history = "table", on_tool_error = "string", metadata = "table",
 }
@@ -30,8 +30,8 @@ local on_tool_errors = { report = true, raise = true }
 
 ---@class perilune.Assistant
 ---@field name string
----@field model? string "provider/model"; absent: the configured default
----@field fallbacks string[]
+---@field model? string|perilune.testing.Model "provider/model", or anything with :stream; absent: the configured default
+---@field fallbacks (string|perilune.testing.Model)[]
 ---@field instructions? string|fun(context: table): string
 ---@field tools table<string, perilune.Tool> by name
 ---@field tool_list perilune.Tool[]
@@ -41,6 +41,14 @@ local on_tool_errors = { report = true, raise = true }
 ---@field history { messages: integer } how much of the thread goes into a request
 ---@field on_tool_error "report"|"raise"
 ---@field request table options of every request
+
+-- A model is named, or is an object that streams.
+local function check_model(where, model)
+  if type(model) == "table" and type(model.stream) ~= "function" then
+    check.fail(where .. " must be a name or a model, and this table has no function 'stream'", 3)
+  end
+end
+
 
 local function take_tools(list)
   local by_name = {}
@@ -84,7 +92,11 @@ end
 function M.new(options)
   check.value("assistant: the definition", options, "table")
   check.options("assistant", options, option_types)
-  check.list("assistant: fallbacks", options.fallbacks or {}, "string")
+  check.list("assistant: fallbacks", options.fallbacks or {}, "string|table")
+  check_model("assistant: model", options.model)
+  for position, model in ipairs(options.fallbacks or {}) do
+    check_model(("assistant: fallbacks[%d]"):format(position), model)
+  end
   check.options("assistant: history", options.history or {}, history_types)
   if options.on_tool_error and not on_tool_errors[options.on_tool_error] then
     check.fail("assistant: on_tool_error is \"report\" or \"raise\"")

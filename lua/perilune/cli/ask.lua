@@ -1,4 +1,5 @@
 -- perilune ask: one answer on standard output.
+local cassettes = require "perilune.cli.cassette"
 local json = require "perilune.json"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
@@ -22,10 +23,11 @@ local M = {
       help = "how varied it may be, 0 to 2",
     },
     { names = { "--stream" }, key = "stream", help = "print while it arrives (default); --no-stream prints it whole" },
+    table.unpack(cassettes.options),
   },
   examples = {
     "'What is the capital of France?'", "--model openai/gpt-4o-mini --json hello", "'Summarise this' < notes.txt",
-    "--image photo.jpg 'What is in this picture?'",
+    "--image photo.jpg 'What is in this picture?'", "--record hello.jsonl Hello", "--replay hello.jsonl Hello",
   },
 }
 
@@ -80,13 +82,14 @@ local function print_stream(client, prompt, request)
 end
 
 
-function M.run(values, words)
+function M.run(values, words, app)
   local client = perilune.client { model = values.model }
   local request = {
     system = values.system, max_tokens = values.max_tokens, temperature = values.temperature, images = values.images,
     files = values.files,
   }
   local prompt = prompt_of(words)
+  local _ <close> = cassettes.insert("ask", values, app)
   if values.json then
     output.json(plain(client:chat(prompt, request)))
   elseif values.stream == false then

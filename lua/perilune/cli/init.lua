@@ -2,6 +2,7 @@
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 local proc = require "perilune.sys.proc"
+local strict = require "perilune.std.strict"
 local text = require "perilune.std.text"
 
 local M = {}
@@ -148,6 +149,9 @@ function M.main(arg, version)
     return 0
   end
   setmetatable(values, { __index = global })
+  if name ~= "test" then -- a test framework makes globals of its own
+    strict.install(_G)
+  end
   local app <close> = make_app(values)
   return command.run(values, rest, app) or 0
 end

@@ -1,4 +1,5 @@
 -- perilune run: an agent script.
+local cassettes = require "perilune.cli.cassette"
 local errors = require "perilune.std.errors"
 local fs = require "perilune.sys.fs"
 local options = require "perilune.cli.options"
@@ -21,8 +22,12 @@ local M = {
       help = "how long a task may compute without waiting (30)",
     },
     { names = { "--memory" }, key = "memory", value = "MB", type = "number", min = 1, max = 1e6, help = "memory of the script (1024)" },
+    table.unpack(cassettes.options),
   },
-  examples = { "scripts/tools.lua", "-e 'print(require(\"perilune\").client():chat(\"Hello\").content)'", "--deadline 60 agent.lua Paris" },
+  examples = {
+    "scripts/tools.lua", "-e 'print(require(\"perilune\").client():chat(\"Hello\").content)'", "--deadline 60 agent.lua Paris",
+    "--record paris.jsonl agent.lua Paris", "--replay paris.jsonl agent.lua Paris",
+  },
 }
 
 
@@ -63,9 +68,10 @@ local function compile(text, chunk_name)
 end
 
 
-function M.run(values, words)
+function M.run(values, words, app)
   local text, chunk_name, path = read(values, words)
   local script = compile(text, chunk_name)
+  local _ <close> = cassettes.insert("run", values, app)
   words[0] = path or chunk_name:sub(2)
   rawset(_G, "arg", words)
   if values.slice then

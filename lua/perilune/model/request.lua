@@ -2,7 +2,6 @@
 -- that a typo is an error with a suggestion instead of an option that silently does nothing.
 local message = require "perilune.model.message"
 local shape = require "perilune.model.shape"
-local tables = require "perilune.std.tables"
 
 local M = {}
 
@@ -15,6 +14,19 @@ M.options = {
   parallel_tool_calls = "boolean", response_format = "table", metadata = "table", enable_thinking = "boolean",
   provider_specific_params = "table",
 }
+
+---The options of a call: how an answer is waited for. They are no part of what is asked; of them only `request_id` is in a
+---request, because model/call.lua sends it along as a header.
+M.call_options = { timeout = "number", request_id = "string", cancel = "table" }
+
+-- What a request may hold: its options, and the name that its caller gave it.
+local fields = { request_id = "string" }
+for name, spec in pairs(M.options) do
+  fields[name] = spec
+end
+
+-- A name goes into a header: printable ASCII, at most as long as OpenAI takes it.
+local REQUEST_ID_BYTES_MAX = 512
 
 local tool_choices = { auto = true, none = true, required = true }
 
@@ -30,19 +42,38 @@ local function has_type(value, expected)
 end
 
 
+local function is_fine(option, value)
+  return has_type(value, fields[option]) and not (positive[option] and value < 1)
+end
+
+
+local function refuse_option(option, value)
+  local expected = fields[option]
+  if not has_type(value, expected) then
+    expected = expected:gsub("|", " or ")
+    return shape.refuse("request", "option '%s' must be %s, not %s", option, expected, type(value))
+  end
+  return shape.refuse("request", "option '%s' must be at least 1, not %d", option, value)
+end
+
+
 local function check_options(request)
-  local is_right, err = shape.check_known("request", "option", request, M.options)
+  local is_right, err = shape.check_known("request", "option", request, fields)
   if not is_right then
     return nil, err
   end
-  for _, option in ipairs(tables.sorted_keys(request)) do
-    local value, expected = request[option], M.options[option]
-    if not has_type(value, expected) then
-      expected = expected:gsub("|", " or ")
-      return shape.refuse("request", "option '%s' must be %s, not %s", option, expected, type(value))
-    elseif positive[option] and value < 1 then
-      return shape.refuse("request", "option '%s' must be at least 1, not %d", option, value)
+  local wrong -- the first one by its name
+  for option, value in pairs(request) do
+    if not is_fine(option, value) and (not wrong or option < wrong) then
+      wrong = option
     end
+  end
+  if wrong then
+    return refuse_option(wrong, request[wrong])
+  end
+  local id = request.request_id
+  if id and (#id > REQUEST_ID_BYTES_MAX or not id:find("^[\x21-\x7E]+$")) then
+    return shape.refuse("request", "option 'request_id' is 1 to %d printable ASCII characters without spaces", REQUEST_ID_BYTES_MAX)
   end
   return true
 end
@@ -125,6 +156,7 @@ end
 ---@field tool_choice? "auto"|"none"|"required"|{ name: string }
 ---@field stream? boolean default true
 ---@field max_tokens? integer
+---@field request_id? string the caller's own name of the request, sent as `x-client-request-id`
 ---@field provider_specific_params? table merged into the body last, verbatim
 
 return M

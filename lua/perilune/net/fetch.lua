@@ -27,6 +27,9 @@ local option_types = {
 ---@field ca_file? string
 ---@field verify_ssl? boolean
 
+-- What stands between scripts and the network, when something does: a cassette.
+local guard
+
 local response_methods = {}
 local response_metatable = { __name = "perilune.net.response", __index = response_methods }
 
@@ -62,18 +65,16 @@ local function arguments(url, options)
 end
 
 
----Makes one request and waits for the whole answer; any status is an answer.
----@param url string
----@param options? perilune.FetchRequest
----@return { status: integer, headers: table<string, string>, body: string, json: fun(self): any }?
----@return perilune.Error?
-function M.request(url, options)
-  options = options or {}
-  check.options("perilune.fetch", options, option_types)
-  local given, encode_error = arguments(url, options)
-  if not given then
-    return nil, encode_error
-  end
+---Puts something between every exchange and the network: `f(given, send)` answers itself, or with what `send(given)` returns. Nil
+---takes it away.
+---@param f nil|fun(given: table, send: fun(given: table): table?, perilune.Error?): table?, perilune.Error?
+function M.guard(f)
+  guard = f
+end
+
+
+-- One exchange over the network.
+local function send(given)
   local handle <close>, open_error = sys.open(given)
   if not handle then
     return nil, open_error
@@ -89,11 +90,33 @@ function M.request(url, options)
     parts[#parts + 1] = part
   end
   if err then
-    err.message = ("%s (%s)"):format(err.message, url)
+    err.message = ("%s (%s)"):format(err.message, given.url)
     err.retryable = errors.is(err, "connection") or errors.is(err, "timeout")
     return nil, err
   end
-  return setmetatable({ status = head.status, headers = head.headers, body = table.concat(parts) }, response_metatable)
+  return { status = head.status, headers = head.headers, body = table.concat(parts) }
+end
+
+
+---Makes one request and waits for the whole answer; any status is an answer.
+---@param url string
+---@param options? perilune.FetchRequest
+---@return { status: integer, headers: table<string, string>, body: string, json: fun(self): any }?
+---@return perilune.Error?
+function M.request(url, options)
+  options = options or {}
+  check.options("perilune.fetch", options, option_types)
+  local given, encode_error = arguments(url, options)
+  if not given then
+    return nil, encode_error
+  end
+  local response, err
+  if guard then
+    response, err = guard(given, send)
+  else
+    response, err = send(given)
+  end
+  return response and setmetatable(response, response_metatable), err
 end
 
 

@@ -118,8 +118,9 @@ end
 ---@param where string
 ---@param value any
 ---@param choices string[]
+---@param level? integer whose call to blame: 1 is the function that calls `choice`, 2 (the default) its caller
 ---@return string
-function M.choice(where, value, choices)
+function M.choice(where, value, choices, level)
   for _, choice in ipairs(choices) do
     if value == choice then
       return value
@@ -127,7 +128,7 @@ function M.choice(where, value, choices)
   end
   local better = type(value) == "string" and text.suggest(value, choices)
   M.fail(("%s must be one of '%s', got %s%s"):format(where, table.concat(choices, "', '"), describe_value(value),
-    better and (", did you mean '%s'?"):format(better) or ""), 3)
+    better and (", did you mean '%s'?"):format(better) or ""), (level or 2) + 1)
 end
 
 

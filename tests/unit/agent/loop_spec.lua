@@ -176,7 +176,7 @@ describe("a run", function()
   it("stores its last words when it is cancelled, wherever that happens", function()
     for yields = 0, 40 do
       local one = task.spawn(start, { tools = { double } }, {
-        { text = "Let me see. ", delay = 0, tool_calls = { { name = "double", arguments = { n = 1 } } } },
+        { text = "Let me see. ", word_delay = 0, tool_calls = { { name = "double", arguments = { n = 1 } } } },
         { text = "It is 2.", delay = 0 },
       })
       for _ = 1, yields do

@@ -58,6 +58,13 @@ describe("a request", function()
     assert.are.equal(full, request.check(full))
   end)
 
+  it("carries the caller's own name of it, when it fits into a header", function()
+    assert.are.equal("order-7", request.new("q", { request_id = "order-7" }).request_id)
+    for _, bad in ipairs { "", "a b", "a\n", "é", ("x"):rep(513) } do
+      assert.is_truthy(select(2, request.new("q", { request_id = bad })).message:find("1 to 512 printable", 1, true))
+    end
+  end)
+
   it("refuses what is no input", function()
     assert.is_truthy(select(2, request.new(7)).message:find("not a number", 1, true))
   end)

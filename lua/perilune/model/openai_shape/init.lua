@@ -1,0 +1,299 @@
+-- OpenAI's chat.completions shape, as people and clients write it, and our own form of the same: requests come in, answers and
+-- chunks go out. Pure, and used by whoever speaks that shape: `client.chat.completions` and the server. What a vendor reads and
+-- writes on the wire is model/provider/openai_chat.
+--
+-- Fields of a body that are no option of ours go to the provider as they are (`provider_specific_params`): vendors have fields of
+-- their own, and know best which are wrong. A field of a message, a part or a tool that is not known is an error that names it,
+-- because leaving it out would change what was asked. null is the same as absent.
+local answer = require "perilune.model.openai_shape.answer"
+local json = require "perilune.json"
+local media = require "perilune.std.media"
+local requests = require "perilune.model.request"
+local shape = require "perilune.model.shape"
+local tables = require "perilune.std.tables"
+
+local M = {}
+
+M.completion = answer.completion
+M.chunks = answer.chunks
+
+local null = json.null
+
+local message_fields = {
+  role = true, content = true, name = true, refusal = true, tool_calls = true, tool_call_id = true, reasoning_content = true,
+  reasoning = true, provider_items = true,
+  audio = true, images = true, annotations = true, -- what an answer has beside its text: a request says it without
+}
+
+local part_fields = {
+  text = { type = true, text = true }, refusal = { type = true, refusal = true },
+  image_url = { type = true, image_url = true }, video_url = { type = true, video_url = true },
+  input_audio = { type = true, input_audio = true }, file = { type = true, file = true },
+}
+
+local call_fields = { id = true, type = true, index = true, ["function"] = true }
+local called_fields = { name = true, arguments = true }
+local tool_fields = { type = true, ["function"] = true }
+local function_fields = { name = true, description = true, parameters = true, strict = true }
+
+-- Fields that are read here, so that they are no option.
+local read_here = tables.set { "messages", "model", "tools", "tool_choice", "stream", "stream_options", "provider_specific_params" }
+
+
+-- A table without its nulls; `nil, err` when it is none, or has a field that is not known.
+local function object(where, value, known)
+  if value == nil then
+    return shape.refuse(where, "is missing")
+  elseif type(value) ~= "table" then
+    return shape.refuse(where, "must be a table, not a %s", type(value))
+  end
+  local present = {}
+  for name, one in pairs(value) do
+    if one ~= null then
+      present[name] = one
+    end
+  end
+  if known then
+    local is_right, err = shape.check_known(where, "field", present, known)
+    if not is_right then
+      return nil, err
+    end
+  end
+  return present
+end
+
+
+-- Each of a list by `decode(where, one)`.
+local function each(where, list, decode)
+  if type(list) ~= "table" or #list == 0 and next(list) ~= nil then
+    return shape.refuse(where, "must be a list%s", type(list) == "table" and "" or ", not a " .. type(list))
+  end
+  local decoded = {}
+  for position, one in ipairs(list) do
+    local err
+    decoded[position], err = decode(("%s[%d]"):format(where, position), one)
+    if decoded[position] == nil then
+      return nil, err
+    end
+  end
+  return decoded
+end
+
+
+local function medium(where, holder, kind)
+  local value, err = object(where, holder)
+  if not value then
+    return nil, err
+  elseif type(value.url) ~= "string" then
+    return shape.refuse(where, "needs 'url'")
+  end
+  local part
+  part, err = media.part_of_url(value.url, kind)
+  if part then
+    part.detail = value.detail
+  end
+  return part, err
+end
+
+
+-- How each type of part is read.
+local parts = {}
+
+
+function parts.text(_, part)
+  return { type = "text", text = part.text }
+end
+
+
+function parts.refusal(_, part)
+  return { type = "text", text = part.refusal }
+end
+
+
+function parts.image_url(where, part)
+  return medium(where .. ".image_url", part.image_url, "image")
+end
+
+
+function parts.video_url(where, part)
+  return medium(where .. ".video_url", part.video_url, "video")
+end
+
+
+function parts.input_audio(where, part)
+  local audio, err = object(where .. ".input_audio", part.input_audio, { data = true, format = true })
+  if not audio then
+    return nil, err
+  elseif type(audio.data) ~= "string" then
+    return shape.refuse(where .. ".input_audio", "needs 'data', base64")
+  end
+  return media.part_of_url(("data:audio/%s;base64,%s"):format(audio.format or "wav", audio.data), "audio")
+end
+
+
+function parts.file(where, part)
+  local file, err = object(where .. ".file", part.file, { file_data = true, filename = true })
+  if not file then
+    return nil, err
+  elseif type(file.file_data) ~= "string" then
+    return shape.refuse(where .. ".file", "needs 'file_data'")
+  end
+  local url = file.file_data
+  local found
+  found, err = media.part_of_url(url:find("^data:") and url or "data:application/pdf;base64," .. url, "file")
+  if found then
+    found.name = file.filename
+  end
+  return found, err
+end
+
+
+local function decode_part(where, part)
+  local given, err = object(where, part)
+  if not given then
+    return nil, err
+  end
+  local known = part_fields[given.type]
+  if not known then
+    return shape.refuse(where, "the type '%s' is not known; it is text, image_url, input_audio, video_url or file", tostring(given.type))
+  end
+  given, err = object(where, given, known)
+  if not given then
+    return nil, err
+  end
+  return parts[given.type](where, given)
+end
+
+
+-- A function that is called, or described, in a table of type "function".
+local function inner_function(where, value, fields, inner_fields)
+  local outer, err = object(where, value)
+  if not outer then
+    return nil, err
+  elseif outer.type ~= nil and outer.type ~= "function" then
+    return shape.refuse(where, "only the type 'function' can be used with every provider, not '%s'", tostring(outer.type))
+  end
+  outer, err = object(where, outer, fields)
+  if not outer then
+    return nil, err
+  end
+  local inner
+  inner, err = object(where .. ".function", outer["function"], inner_fields)
+  return inner, inner and outer or err
+end
+
+
+local function decode_call(where, value)
+  local called, outer = inner_function(where, value, call_fields, called_fields)
+  if not called then
+    return nil, outer
+  end
+  return { id = outer.id, name = called.name, arguments = called.arguments }
+end
+
+
+local function decode_tool(where, value)
+  local tool, err = inner_function(where, value, tool_fields, function_fields)
+  if not tool then
+    return nil, err
+  end
+  return { name = tool.name, description = tool.description, parameters = tool.parameters, strict = tool.strict }
+end
+
+
+local function decode_message(where, value)
+  local given, err = object(where, value, message_fields)
+  if not given then
+    return nil, err
+  elseif given.role == "function" then
+    return shape.refuse(where, "the role 'function' is an old name: use 'tool' with 'tool_call_id'")
+  end
+  local message = {
+    role = given.role, content = given.content, name = given.name, refusal = given.refusal, tool_call_id = given.tool_call_id,
+    reasoning = given.reasoning_content or given.reasoning, provider_items = given.provider_items,
+  }
+  if type(given.content) == "table" then
+    message.content, err = each(where .. ".content", given.content, decode_part)
+    if not message.content then
+      return nil, err
+    end
+  elseif given.content == nil and type(given.audio) == "table" then
+    message.content = given.audio.transcript -- what was said; the sound itself stays with the vendor
+  end
+  if given.tool_calls then
+    message.tool_calls, err = each(where .. ".tool_calls", given.tool_calls, decode_call)
+    if not message.tool_calls then
+      return nil, err
+    end
+  end
+  return message
+end
+
+
+local function decode_choice(choice)
+  if type(choice) ~= "table" then
+    return choice
+  end
+  local named, err = inner_function("tool_choice", choice, tool_fields, { name = true })
+  if not named then
+    return nil, err
+  end
+  return { name = named.name }
+end
+
+
+-- Everything that is read the same here and there, and what only the provider knows.
+local function decode_options(body)
+  local options, params = {}, {}
+  for name, value in pairs(body) do
+    if requests.options[name] and not read_here[name] then
+      options[name] = value
+    elseif not read_here[name] then
+      params[name] = value
+    end
+  end
+  for name, value in pairs(type(body.provider_specific_params) == "table" and body.provider_specific_params or {}) do
+    params[name] = value
+  end
+  options.provider_specific_params = next(params) ~= nil and params or nil
+  return options
+end
+
+
+---@class perilune.OpenAiRequest a chat.completions request in our own form
+---@field model? string
+---@field messages perilune.Message[]
+---@field options table options of a request
+---@field is_streamed boolean
+---@field include_usage boolean the last chunk of a stream says what was used
+
+---Reads the body of a chat.completions request. The messages are not checked: model/request does that.
+---@param body table
+---@return perilune.OpenAiRequest?
+---@return perilune.Error? err names the field
+function M.request(body)
+  local given, err = object("the body", body)
+  if not given then
+    return nil, err
+  elseif given.functions or given.function_call then
+    return shape.refuse("functions", "this is an old name: use 'tools' and 'tool_choice'")
+  elseif given.messages == nil then
+    return shape.refuse("messages", "is missing")
+  end
+  local asked = { model = given.model, options = decode_options(given), is_streamed = given.stream == true }
+  asked.include_usage = type(given.stream_options) == "table" and given.stream_options.include_usage == true
+  asked.messages, err = each("messages", given.messages, decode_message)
+  if asked.messages and given.tools ~= nil then
+    asked.options.tools, err = each("tools", given.tools, decode_tool)
+  end
+  if not err and given.tool_choice ~= nil then
+    asked.options.tool_choice, err = decode_choice(given.tool_choice)
+  end
+  if err then
+    return nil, err
+  end
+  return asked
+end
+
+
+return M
