@@ -19,9 +19,18 @@ local is_terminal = { stop = true, error = true }
 ---@param close? fun() lets go of what the events come from; called once
 ---@return perilune.Stream
 function M.new(next_event, close)
-  return setmetatable({
-    next_event = next_event, on_close = close, collector = response.collector(), rows = {}, has_ended = false,
-  }, metatable)
+  return setmetatable({ next_event = next_event, on_close = close, rows = {}, has_ended = false }, metatable)
+end
+
+
+-- What a consumer reads is collected; a stage's stream, which is only pulled, collects nothing.
+local function collector_of(self)
+  local collector = self.collector
+  if not collector then
+    collector = response.collector()
+    self.collector = collector
+  end
+  return collector
 end
 
 
@@ -79,7 +88,7 @@ end
 function methods:next()
   local event = self:pull()
   if event then
-    self.collector:add(event)
+    collector_of(self):add(event)
   end
   return event
 end
@@ -88,7 +97,7 @@ end
 ---What has arrived so far, as a Response; `error` is set when it ended in one.
 ---@return perilune.Response
 function methods:so_far()
-  return self.collector:response()
+  return collector_of(self):response()
 end
 
 
