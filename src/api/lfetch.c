@@ -53,7 +53,7 @@ static void woken(lua_State *L)
 
 static const char *const option_names[] = {
     "method", "url", "headers", "body", "frame", "connect", "first_byte", "first_content", "idle", "progress", "total",
-    "body_bytes", "frame_bytes", "proxy", "ca_file", "insecure", "http2", "redirects", NULL,
+    "body_bytes", "frame_bytes", "proxy", "ca_file", "insecure", "http2", "redirects", "addresses", NULL,
 };
 
 static bool is_clean(struct slice s)
@@ -120,6 +120,30 @@ static void read_size(lua_State *L, const char *name, size_t max, size_t *out)
     *out = (size_t)value;
 }
 
+/* [-0, +1, e] Pushes what keeps the policy alive: the option's list of ranges, or "public" for none of them. */
+static void read_addresses(lua_State *L, struct fetch_options *o)
+{
+    int type = lua_getfield(L, 1, "addresses");
+    if (type == LUA_TNIL)
+        return;
+    if (type != LUA_TTABLE && (type != LUA_TSTRING || strcmp(lua_tostring(L, -1), "public") != 0))
+        luaL_error(L, "option 'addresses': expected \"public\" or a list of ranges");
+    if (o->proxy.n)
+        luaL_error(L, "option 'addresses': not together with a proxy, which resolves names itself");
+    struct address_policy *policy = lua_newuserdatauv(L, sizeof *policy, 0);
+    policy->allowed_n = 0;
+    for (size_t i = 0; type == LUA_TTABLE && i < lua_rawlen(L, -2); i++) {
+        if (i == ADDRESS_RANGES_MAX)
+            luaL_error(L, "option 'addresses': more than %d ranges", ADDRESS_RANGES_MAX);
+        const char *text = lua_rawgeti(L, -2, (lua_Integer)i + 1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+        if (!address_parse_range(text, &policy->allowed[policy->allowed_n++]))
+            luaL_error(L, "option 'addresses': '%s' is no address or range such as 10.0.0.0/8 or ::1", text);
+        lua_pop(L, 1);
+    }
+    lua_remove(L, -2);
+    o->addresses = policy;
+}
+
 static void read_options(lua_State *L, struct fetch_options *o)
 {
     lua_Integer redirects = 0;
@@ -151,9 +175,18 @@ static void read_options(lua_State *L, struct fetch_options *o)
     if (o->frame == FRAME_WHOLE)
         o->frame_bytes_max = o->body_bytes_max;
     read_headers(L, o);
+    read_addresses(L, o);
 }
 
 /* Functions */
+
+/* is_range(text) -> may it stand in the option `addresses`? */
+static int f_is_range(lua_State *L)
+{
+    struct address_range range;
+    lua_pushboolean(L, address_parse_range(luaL_checkstring(L, 1), &range));
+    return 1;
+}
 
 /* open{...} -> handle | nil, err. Starts the request; nothing is waited for. */
 static int f_open(lua_State *L)
@@ -348,7 +381,7 @@ static int mm_tostring(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"open", f_open}, {"live", f_live}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"open", f_open}, {"live", f_live}, {"is_range", f_is_range}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"head", m_head},         {"next", m_next},   {"first_byte", m_first_byte},
     {"progress", m_progress}, {"close", mm_close}, {NULL, NULL},

@@ -118,60 +118,81 @@ static bool has_options(lua_State *L, int arg, const char *const names[])
     return true;
 }
 
-/* read(path, {bytes=}?) -> text | nil, err */
+/* The option `beneath`, of the table at `arg`. */
+static void opt_root(lua_State *L, int arg, struct file_request *request)
+{
+    struct slice root;
+    if (!opt_string(L, arg, "beneath", &root))
+        return;
+    if (root.n == 0 || strlen(root.p) != root.n)
+        luaL_error(L, "option 'beneath': a path is not empty and contains no NUL");
+    request->root = root.p;
+}
+
+/* read(path, {bytes=, beneath=}?) -> text | nil, err */
 static int f_read(lua_State *L)
 {
-    static const char *const names[] = {"bytes", NULL};
+    static const char *const names[] = {"bytes", "beneath", NULL};
     lua_Integer bytes = FILE_BYTES_MAX;
     struct file_request request = {.verb = FILE_READ, .path = check_path(L, 1)};
-    if (has_options(L, 2, names))
+    if (has_options(L, 2, names)) {
         opt_integer(L, 2, "bytes", 1, INT_MAX, &bytes);
+        opt_root(L, 2, &request);
+    }
     request.bytes_max = (size_t)bytes;
     return start(L, &request);
 }
 
-static int write_or_append(lua_State *L, enum file_verb verb)
+static int write_or_append(lua_State *L, enum file_verb verb, const char *const names[])
 {
-    static const char *const names[] = {"mode", NULL};
     lua_Integer mode = FILE_MODE_DEFAULT;
     struct file_request request = {.verb = verb, .path = check_path(L, 1)};
     request.data.p = luaL_checklstring(L, 2, &request.data.n);
-    if (has_options(L, 3, names))
+    if (has_options(L, 3, names)) {
         opt_integer(L, 3, "mode", 0, 07777, &mode);
+        opt_bool(L, 3, "new", &request.is_new);
+        opt_root(L, 3, &request);
+    }
     request.mode = (int)mode;
     return start(L, &request);
 }
 
-/* write(path, text, {mode=}?) -> true | nil, err */
+/* write(path, text, {mode=, new=, beneath=}?) -> true | nil, err */
 static int f_write(lua_State *L)
 {
-    return write_or_append(L, FILE_WRITE);
+    static const char *const names[] = {"mode", "new", "beneath", NULL};
+    return write_or_append(L, FILE_WRITE, names);
 }
 
-/* append(path, text, {mode=}?) -> true | nil, err */
+/* append(path, text, {mode=, beneath=}?) -> true | nil, err */
 static int f_append(lua_State *L)
 {
-    return write_or_append(L, FILE_APPEND);
+    static const char *const names[] = {"mode", "beneath", NULL};
+    return write_or_append(L, FILE_APPEND, names);
 }
 
 static int start_simple(lua_State *L, enum file_verb verb)
 {
-    return start(L, &(struct file_request){.verb = verb, .path = check_path(L, 1)});
+    static const char *const names[] = {"beneath", NULL};
+    struct file_request request = {.verb = verb, .path = check_path(L, 1)};
+    if (has_options(L, 2, names))
+        opt_root(L, 2, &request);
+    return start(L, &request);
 }
 
-/* list(path) -> names | nil, err */
+/* list(path, {beneath=}?) -> names | nil, err */
 static int f_list(lua_State *L)
 {
     return start_simple(L, FILE_LIST);
 }
 
-/* stat(path) -> {type, size, modified, mode} | nil, err */
+/* stat(path, {beneath=}?) -> {type, size, modified, mode} | nil, err */
 static int f_stat(lua_State *L)
 {
     return start_simple(L, FILE_STAT);
 }
 
-/* mkdir(path) -> true | nil, err */
+/* mkdir(path, {beneath=}?) -> true | nil, err */
 static int f_mkdir(lua_State *L)
 {
     return start_simple(L, FILE_MKDIR);
@@ -192,7 +213,7 @@ static int f_temp_dir(lua_State *L)
 {
     const char *prefix = check_path(L, 1);
     luaL_argcheck(L, !strchr(prefix, '/'), 1, "the prefix is the beginning of a name, not a path");
-    return start_simple(L, FILE_TEMP_DIR);
+    return start(L, &(struct file_request){.verb = FILE_TEMP_DIR, .path = prefix});
 }
 
 /* cwd() -> path | nil, err */

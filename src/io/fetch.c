@@ -49,6 +49,7 @@ struct fetch {
     struct shard *shard;
     CURL *easy; /* NULL once the transfer has ended */
     struct opener opener;
+    struct address_policy *addresses; /* NULL: all */
     struct curl_slist *headers;
     char *body;
     struct fetch_options o; /* numbers and flags; its slices are not used after the start */
@@ -293,7 +294,8 @@ static void on_time(struct loop_timer *timer)
 static int on_connected(void *user, char *peer, char *local, int peer_port, int local_port)
 {
     struct fetch *f = user;
-    UNUSED(peer);
+    if (opener_refuses(&f->opener, peer)) /* a kept connection, that another request was free to make */
+        return CURL_PREREQFUNC_ABORT;
     UNUSED(local);
     UNUSED(peer_port);
     UNUSED(local_port);
@@ -311,6 +313,7 @@ static void set_error(struct fetch *f, CURLcode code)
     struct fetch_failure failure = {
         .code = code, .text = f->curl_text, .socket_errno = f->opener.os_errno, .connect_ms = f->o.connect_ms,
         .is_sent = f->sent_us != 0, .has_proxy = f->o.proxy.n != 0,
+        .refused = f->opener.refused, .refusal = f->opener.refusal,
     };
     fetch_error_set(&f->error, &f->fetcher->curl, f->easy, &failure);
 }
@@ -372,7 +375,7 @@ static void set_callbacks(struct fetch *f)
     c->easy_setopt(f->easy, CURLOPT_HEADERDATA, f);
     c->easy_setopt(f->easy, CURLOPT_PREREQFUNCTION, on_connected);
     c->easy_setopt(f->easy, CURLOPT_PREREQDATA, f);
-    shard_adopt(f->shard, f->easy, &f->opener);
+    shard_adopt(f->shard, f->easy, &f->opener, f->addresses);
 }
 
 static void set_transport(struct fetch *f, const struct fetch_options *o)
@@ -442,6 +445,7 @@ enum err fetch_start(struct fetcher *fs, const struct fetch_options *o, void (*o
     f->shard = shard_with_room(fs);
     f->easy = fs->easy_pool_n ? fs->easy_pool[--fs->easy_pool_n] : fs->curl.easy_init();
     ASSERT(f->easy);
+    f->addresses = o->addresses ? (void *)mem_dup((const void *)o->addresses, sizeof *o->addresses) : NULL;
     set_callbacks(f);
     set_transport(f, o);
     set_request(f, o);
@@ -549,6 +553,7 @@ void fetch_close(struct fetch *f)
     }
     mem_free(f->current);
     mem_free(f->body);
+    mem_free(f->addresses);
     if (f->headers)
         f->fetcher->curl.slist_free_all(f->headers);
     frame_deinit(&f->framer);

@@ -10,6 +10,7 @@
 #define PERILUNE_FETCH_H
 
 #include "../base/frame.h"
+#include "address.h"
 #include "loop.h"
 
 struct fetcher; /* a pool of connections; owned by the host */
@@ -28,6 +29,9 @@ struct fetch_options { /* everything is copied by fetch_start */
     int64_t total_ms;      /* 0 in any of the six: no such limit */
     size_t body_bytes_max, frame_bytes_max; /* after content decoding */
     struct slice proxy, ca_file;            /* empty: none, the system's */
+    /* NULL: all. Asked for every connection, new or kept, redirects included: ERR_PERMISSION. Not together with a proxy,
+     * which resolves names itself. */
+    const struct address_policy *addresses;
     bool is_insecure;                       /* do not verify the peer's certificate */
     bool is_http2;                          /* ask for HTTP/2 (TLS only) */
     long redirects_max;                     /* 0: a redirect is an answer like any other */

@@ -132,6 +132,10 @@ void fetch_error_set(struct err_info *info, const struct curl *c, CURL *easy, co
 {
     const char *text = failure->text[0] ? failure->text : c->easy_strerror(failure->code);
     long os_errno = 0;
+    if (failure->refusal) {
+        err_set(info, ERR_PERMISSION, "connecting to %s is not allowed: it is %s", failure->refused, failure->refusal);
+        return;
+    }
     if (may_be_full(failure->code) && fetch_error_is_full(info))
         return;
     switch (failure->code) {

@@ -13,6 +13,7 @@ struct fetch_failure {
     int64_t connect_ms;
     bool is_sent;     /* the request had been on its way: this is a redirect's next connection */
     bool has_proxy;
+    const char *refused, *refusal; /* the address that was not to be connected to, and what it is; NULL: none */
 };
 
 /* Fills `info`. The transfer must still be known to curl. */

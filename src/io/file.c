@@ -10,6 +10,7 @@
 #include "../base/limits.h"
 #include "../base/mem.h"
 #include "../base/token.h"
+#include "file_beneath.h"
 #include "loop.h"
 
 #include <dirent.h>
@@ -27,7 +28,9 @@
 
 struct file_job { /* owned by the starter until file_drop, then by its work */
     uv_work_t work;
-    struct file_request request; /* path and data are ours */
+    struct file_request request; /* path, root and data are ours */
+    struct file_place place;     /* where the path leads */
+    int nofollow;                /* inside of a root: O_NOFOLLOW */
     struct file_result result;
     struct buf out;
     bool is_done, is_dropped;
@@ -54,6 +57,9 @@ static enum err code_of(int os_errno)
 
 static enum err fail(struct file_job *j, int os_errno, const char *what)
 {
+    if (j->nofollow && file_place_is_link(&j->place))
+        return err_set(&j->result.info, ERR_PERMISSION, "%.160s is refused: a symbolic link is not followed",
+                       j->request.path);
     return err_os(&j->result.info, code_of(os_errno), os_errno, "cannot %s %.160s", what, j->request.path);
 }
 
@@ -82,7 +88,7 @@ static enum err read_all(struct file_job *j, int fd)
 static enum err do_read(struct file_job *j)
 {
     struct stat st;
-    int fd = open(j->request.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = openat(j->place.folder, j->place.name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | j->nofollow);
     if (fd < 0)
         return fail(j, errno, "open");
     enum err code;
@@ -116,11 +122,11 @@ static int write_all(int fd, struct slice data)
     return 0;
 }
 
-static int sync_folder_of(const char *path)
+static int sync_folder_of(int at, const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = slash == path ? mem_str("/") : slash ? mem_dup(path, (size_t)(slash - path)) : mem_str(".");
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(at, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     mem_free(folder);
     if (fd < 0)
         return errno;
@@ -143,28 +149,44 @@ static char *temp_name(const char *path)
     return buf_take(&name, NULL);
 }
 
-static int write_and_rename(const char *path, struct slice data, int mode)
+/* Gives the temporary file its name. A link fails where the name is taken, a rename takes it over. */
+static int move_into_place(int at, const char *temp, const char *path, bool is_new)
 {
+    if (!is_new)
+        return renameat(at, temp, at, path) < 0 ? errno : 0;
+    int rc = linkat(at, temp, at, path, 0) < 0 ? errno : 0;
+    if (rc == 0)
+        unlinkat(at, temp, 0);
+    return rc;
+}
+
+static int write_and_rename(const struct file_job *j, const char *path, int mode)
+{
+    int at = j->place.folder, rc = 0;
     char *temp = temp_name(path);
-    int rc = 0;
-    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                  mode == FILE_MODE_DEFAULT ? 0666 : mode & 0600);
+    int fd = openat(at, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                    mode == FILE_MODE_DEFAULT ? 0666 : mode & 0600);
     if (fd < 0)
         rc = errno;
     else if (mode != FILE_MODE_DEFAULT && fchmod(fd, (mode_t)mode) < 0)
         rc = errno;
     if (rc == 0)
-        rc = write_all(fd, data);
+        rc = write_all(fd, j->request.data);
     if (rc == 0 && fsync(fd) < 0)
         rc = errno;
     if (fd >= 0 && close(fd) < 0 && rc == 0)
         rc = errno;
-    if (rc == 0 && rename(temp, path) < 0)
-        rc = errno;
+    if (rc == 0)
+        rc = move_into_place(at, temp, path, j->request.is_new);
     if (rc && fd >= 0)
-        unlink(temp);
+        unlinkat(at, temp, 0);
     mem_free(temp);
-    return rc ? rc : sync_folder_of(path);
+    return rc ? rc : sync_folder_of(at, path);
+}
+
+static enum err fail_exists(struct file_job *j)
+{
+    return err_set(&j->result.info, ERR_INVALID, "cannot write %.160s: it exists already", j->request.path);
 }
 
 static enum err do_write(struct file_job *j)
@@ -172,25 +194,39 @@ static enum err do_write(struct file_job *j)
     struct stat st;
     int mode = j->request.mode;
     char *target = NULL; /* what a symbolic link points to */
-    if (stat(j->request.path, &st) == 0) {
+    if (fstatat(j->place.folder, j->place.name, &st, j->nofollow ? AT_SYMLINK_NOFOLLOW : 0) == 0) {
+        if (S_ISLNK(st.st_mode))
+            return fail(j, ELOOP, "write");
         if (!S_ISREG(st.st_mode))
             return err_set(&j->result.info, ERR_INVALID, "cannot write %.160s: not a regular file", j->request.path);
+        if (j->request.is_new)
+            return fail_exists(j);
         if (mode == FILE_MODE_DEFAULT)
             mode = (int)(st.st_mode & MODE_BITS);
-        target = realpath(j->request.path, NULL);
+        target = j->request.root ? NULL : realpath(j->request.path, NULL);
     }
-    int rc = write_and_rename(target ? target : j->request.path, j->request.data, mode);
+    int rc = write_and_rename(j, target ? target : j->place.name, mode);
     mem_free(target);
+    if (rc == EEXIST)
+        return fail_exists(j);
     return rc ? fail(j, rc, "write") : ERR_OK;
+}
+
+/* A pipe or a device cannot be meant where a tool may write. */
+static bool is_regular(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 static enum err do_append(struct file_job *j)
 {
     int mode = j->request.mode == FILE_MODE_DEFAULT ? 0666 : j->request.mode;
-    int fd = open(j->request.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | j->nofollow;
+    int fd = openat(j->place.folder, j->place.name, flags, mode);
     if (fd < 0)
         return fail(j, errno, "append to");
-    int rc = write_all(fd, j->request.data);
+    int rc = j->request.root && !is_regular(fd) ? ENXIO : write_all(fd, j->request.data);
     if (close(fd) < 0 && rc == 0)
         rc = errno;
     return rc ? fail(j, rc, "append to") : ERR_OK;
@@ -219,9 +255,14 @@ static enum err pack_names(struct buf *out, char **names, size_t n)
 
 static enum err do_list(struct file_job *j)
 {
-    DIR *folder = opendir(j->request.path);
-    if (!folder)
-        return fail(j, errno, "list");
+    int fd = openat(j->place.folder, j->place.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | j->nofollow);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (!folder) {
+        int os_errno = errno;
+        if (fd >= 0)
+            close(fd);
+        return fail(j, os_errno, "list");
+    }
     char **names = NULL;
     size_t n = 0, cap = 0;
     enum err code = ERR_OK;
@@ -254,11 +295,12 @@ static enum err do_list(struct file_job *j)
 static enum err do_stat(struct file_job *j)
 {
     struct stat st;
-    if (stat(j->request.path, &st) < 0)
+    if (fstatat(j->place.folder, j->place.name, &st, j->nofollow ? AT_SYMLINK_NOFOLLOW : 0) < 0)
         return fail(j, errno, "look at");
     j->result.stat = (struct file_stat){
         .type = S_ISREG(st.st_mode)   ? "file"
                 : S_ISDIR(st.st_mode) ? "directory"
+                : S_ISLNK(st.st_mode) ? "link"
                                       : "other",
         .size = st.st_size,
         .modified_us = (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000,
@@ -278,6 +320,8 @@ static int make_folder(const char *path)
 
 static enum err do_mkdir(struct file_job *j)
 {
+    if (j->request.root)
+        return ERR_OK; /* the way there was made */
     char *path = mem_str(j->request.path);
     int rc = 0;
     for (char *p = path + 1; path[0] && *p && rc == 0; p++) {
@@ -354,15 +398,28 @@ static enum err (*const verbs[FILE_VERBS])(struct file_job *) = {
 static void free_job(struct file_job *j)
 {
     mem_free((char *)j->request.path);
+    mem_free((char *)j->request.root);
     mem_free((char *)j->request.data.p);
     buf_deinit(&j->out);
     mem_free(j);
 }
 
+static enum err find_place(struct file_job *j)
+{
+    const struct file_request *r = &j->request;
+    if (r->root)
+        return file_place_open(&j->place, r->root, r->path, r->verb == FILE_MKDIR, &j->result.info);
+    j->place = (struct file_place){AT_FDCWD, mem_str(r->path)};
+    return ERR_OK;
+}
+
 static void on_work(uv_work_t *work) /* in a thread of the pool */
 {
     struct file_job *j = CONTAINER_OF(work, struct file_job, work);
-    j->result.code = verbs[j->request.verb](j);
+    j->result.code = find_place(j);
+    if (j->result.code == ERR_OK)
+        j->result.code = verbs[j->request.verb](j);
+    file_place_close(&j->place);
     j->result.bytes = (struct slice){j->out.n ? j->out.p : "", j->out.n};
 }
 
@@ -383,6 +440,8 @@ struct file_job *file_start(struct loop *loop, const struct file_request *reques
     struct file_job *j = mem_zero(1, sizeof *j);
     j->request = *request;
     j->request.path = mem_str(request->path);
+    j->request.root = request->root ? mem_str(request->root) : NULL;
+    j->nofollow = request->root ? O_NOFOLLOW : 0;
     j->request.data.p = mem_dup(request->data.p, request->data.n);
     j->on_done = on_done;
     j->user = user;

@@ -19,7 +19,7 @@ enum file_verb {
     FILE_WRITE,    /* atomic: a new file beside it, fsync, rename, fsync of the folder. Follows a symbolic link. */
     FILE_APPEND,   /* one write at the end, created when missing; not synced */
     FILE_LIST,     /* names in byte order, without . and .. */
-    FILE_STAT,     /* follows symbolic links */
+    FILE_STAT,     /* follows symbolic links, but not inside of a root */
     FILE_MKDIR,    /* with its parents; fine when it exists */
     FILE_REMOVE,   /* a file or an empty folder; with is_recursive a tree. Never follows symbolic links. */
     FILE_TEMP_DIR, /* `path` is a prefix: a new folder of that name and six characters in $TMPDIR or /tmp */
@@ -29,14 +29,18 @@ enum file_verb {
 struct file_request { /* copied */
     enum file_verb verb;
     const char *path;
+    /* Not NULL: `path` is inside of this folder, and no symbolic link is followed on the way or at its end. Not for
+     * FILE_REMOVE and FILE_TEMP_DIR. */
+    const char *root;
     struct slice data; /* FILE_WRITE, FILE_APPEND */
     size_t bytes_max;  /* FILE_READ */
     int mode;          /* FILE_WRITE, FILE_APPEND */
+    bool is_new;       /* FILE_WRITE: ERR_INVALID when there is such a file already */
     bool is_recursive; /* FILE_REMOVE */
 };
 
 struct file_stat {
-    const char *type; /* "file", "directory" or "other" */
+    const char *type; /* "file", "directory", "link" (inside of a root only) or "other" */
     int64_t size;
     int64_t modified_us;
     int mode; /* permission bits */

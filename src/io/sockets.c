@@ -11,6 +11,7 @@
 #include "../base/mem.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -181,6 +182,11 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
 {
     UNUSED(purpose);
     struct opener *opener = user;
+    opener->refusal = address_refusal(opener->addresses, &address->addr);
+    if (opener->refusal) {
+        address_text(&address->addr, opener->refused);
+        return CURL_SOCKET_BAD; /* curl tries the next one that the name has */
+    }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
     opener->os_errno = fd < 0 ? errno : 0;
     if (fd < 0)
@@ -197,6 +203,14 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
     s->cookie = cookie_of(fd);
     set_idle(s, true);
     return fd;
+}
+
+bool opener_refuses(struct opener *opener, const char *peer)
+{
+    opener->refusal = address_refusal_of_text(opener->addresses, peer);
+    if (opener->refusal)
+        snprintf(opener->refused, sizeof opener->refused, "%s", peer);
+    return opener->refusal != NULL;
 }
 
 /* CURLOPT_CLOSESOCKETFUNCTION */
@@ -244,10 +258,10 @@ void shard_close(struct shard *s)
     loop_timer_stop(s->sockets->loop, &s->timer);
 }
 
-void shard_adopt(struct shard *s, CURL *easy, struct opener *opener)
+void shard_adopt(struct shard *s, CURL *easy, struct opener *opener, const struct address_policy *addresses)
 {
     const struct curl *c = s->sockets->curl;
-    *opener = (struct opener){.sockets = s->sockets};
+    *opener = (struct opener){.sockets = s->sockets, .addresses = addresses};
     c->easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     c->easy_setopt(easy, CURLOPT_OPENSOCKETDATA, opener);
     c->easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);

@@ -469,6 +469,40 @@ describe("perilune.sys.fetch", function()
       assert.equal(1800, total)
     end)
   end)
+
+  it("connects only to the addresses that it may have", function()
+    local hits = 0
+    with_server(function(request)
+      hits = hits + 1
+      if request:path() == "/away" then
+        request:reply { status = 302, headers = { location = "http://127.0.0.2:1/" } }
+      else
+        request:reply { body = "x" }
+      end
+    end, function(url)
+      for _, addresses in ipairs { "public", {}, { "127.0.0.2", "10.0.0.0/8" } } do
+        local list, err = frames { url = url, addresses = addresses }
+        assert.is_nil(list)
+        assert.same({ "permission", "permission" }, { err.kind, err.code })
+        assert.equal("connecting to 127.0.0.1 is not allowed: it is a loopback address", err.message)
+        assert.is_false(err.maybe_billed)
+      end
+      assert.equal(0, hits)
+      assert.same({ "x" }, (frames { url = url, addresses = { "127.0.0.1/32" } }))
+      local list, err = frames { url = url, addresses = "public" } -- on the connection that is left now
+      assert.is_nil(list)
+      assert.equal("permission", err.kind)
+      err = select(2, frames { url = url .. "/away", addresses = { "127.0.0.1" }, redirects = 5 })
+      assert.equal("connecting to 127.0.0.2 is not allowed: it is a loopback address", err.message)
+      assert.equal(2, hits)
+    end)
+    assert.is_true(fetch.is_range("10.0.0.0/8") and fetch.is_range("::1"))
+    assert.is_false(fetch.is_range("localhost") or fetch.is_range("10.0.0.0/33") or fetch.is_range(""))
+    assert.has_error(function() fetch.open { url = "http://127.0.0.1:1", addresses = "private" } end)
+    assert.has_error(function() fetch.open { url = "http://127.0.0.1:1", addresses = { "localhost" } } end)
+    assert.has_error(function() fetch.open { url = "http://127.0.0.1:1", addresses = { 5 } } end)
+    assert.has_error(function() fetch.open { url = "http://127.0.0.1:1", addresses = "public", proxy = "http://127.0.0.1:2" } end)
+  end)
 end)
 
 

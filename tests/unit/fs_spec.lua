@@ -153,6 +153,130 @@ describe("perilune.sys.fs", function()
     assert.has_error(function() fs.write("a") end)
     assert.has_error(function() fs.write("a", "x", { mode = 4096 * 8 }) end)
     assert.has_error(function() fs.temp_dir("a/b") end)
+    assert.has_error(function() fs.read("a", { beneath = "" }) end)
+    assert.has_error(function() fs.append("a", "x", { new = true }) end)
+    assert.has_error(function() fs.remove("a", { beneath = dir }) end)
+  end)
+
+  describe("beneath a folder", function()
+    local root, inside
+
+    before_each(function()
+      root = dir .. "/root"
+      inside = { beneath = root }
+      assert(fs.mkdir(root .. "/a/b"))
+      assert(fs.mkdir(dir .. "/outside"))
+      assert(fs.write(dir .. "/outside/secret", "secret"))
+      assert(fs.write(root .. "/a/b/file", "text"))
+    end)
+
+    it("does what it does elsewhere", function()
+      assert.equal("text", fs.read("a/b/file", inside))
+      assert.equal("text", fs.read("./a//./b/file", inside))
+      assert.same({ "file" }, fs.list("a/b/", inside))
+      assert.same({ "a" }, fs.list(".", inside))
+      assert.same({ "a" }, fs.list("./", inside))
+      assert.equal("directory", fs.stat("a", inside).type)
+      assert.is_true(fs.mkdir("new/x/y", inside))
+      assert.is_true(fs.mkdir("new/x/y", inside))
+      assert.is_true(fs.mkdir(".", inside))
+      assert.is_true(fs.write("new/x/y/z", "one", inside))
+      assert.is_true(fs.write("new/x/y/z", "two", { beneath = root, mode = 384 }))
+      assert.is_true(fs.append("new/x/y/z", "+", inside))
+      assert.equal("two+", fs.read(root .. "/new/x/y/z"))
+      assert.same({ "z" }, fs.list(root .. "/new/x/y"))
+      assert.equal(384, fs.stat("new/x/y/z", inside).mode)
+      assert.equal("limit", failure(fs.read("a/b/file", { beneath = root, bytes = 3 })).code)
+      assert.equal("not_found", failure(fs.read("none/file", inside)).kind)
+      assert.equal("not_found", failure(fs.write("none/file", "x", inside)).kind)
+      assert.equal("not_found", failure(fs.mkdir("a/b/file/x", inside)).kind)
+      assert.equal("not_found", failure(fs.read("x", { beneath = dir .. "/none" })).kind)
+    end)
+
+    local calls = {
+      read = function(path) return fs.read(path, inside) end,
+      write = function(path) return fs.write(path, "x", inside) end,
+      append = function(path) return fs.append(path, "x", inside) end,
+      list = function(path) return fs.list(path, inside) end,
+      mkdir = function(path) return fs.mkdir(path, inside) end,
+    }
+
+    it("never leaves it by its name", function()
+      local paths = { "..", "../outside", "../outside/secret", "a/../../outside/secret", "a/..", "./..", "a/b/../b/file", "/",
+        dir .. "/outside/secret", root .. "/a/b/file", "//etc/passwd" }
+      for name, call in pairs(calls) do
+        for _, path in ipairs(paths) do
+          assert.equal("permission", failure(call(path)).kind, name .. " " .. path)
+        end
+      end
+    end)
+
+    it("never follows a symbolic link, on the way or at the end", function()
+      run("ln", "-s", "../outside", root .. "/out")
+      run("ln", "-s", dir .. "/outside/secret", root .. "/secret")
+      run("ln", "-s", "a", root .. "/in")
+      run("ln", "-s", dir .. "/outside/new", root .. "/dangling")
+      for name, call in pairs(calls) do
+        for _, path in ipairs { "out/secret", "out/new", "in/b", "out", "secret", "dangling", "secret/" } do
+          assert.equal("permission", failure(call(path)).kind, name .. " " .. path)
+        end
+      end
+      assert.equal("permission", failure(fs.stat("out/secret", inside)).kind)
+      assert.equal("link", fs.stat("out", inside).type)
+      assert.same({ "secret" }, fs.list(dir .. "/outside"))
+      assert.equal("secret", fs.read(dir .. "/outside/secret"))
+    end)
+
+    it("holds while somebody exchanges a folder for a link", function()
+      run("ln", "-s", dir .. "/outside", root .. "/link")
+      assert(fs.mkdir(root .. "/swapped"))
+      assert(fs.write(root .. "/swapped/secret", "mine"))
+      local swapper <close> = assert(proc.start { cwd = root, argv = { "sh", "-c",
+        "while :; do mv -T swapped kept; mv -T link swapped; mv -T swapped link; mv -T kept swapped; done" } })
+      local seen = { mine = 0, permission = 0, not_found = 0 }
+      for i = 1, 3000 do
+        local text, err = fs.read("swapped/secret", inside)
+        local what = text or err.kind
+        seen[what] = (seen[what] or 0) + 1
+        if i % 10 == 0 then
+          fs.write("swapped/secret", "mine", inside)
+        end
+      end
+      swapper:close()
+      assert.is_nil(seen.secret)
+      assert.is_true(seen.mine > 0)
+      assert.equal("secret", fs.read(dir .. "/outside/secret"))
+    end)
+
+    it("touches nothing but files and folders", function()
+      run("mkfifo", root .. "/pipe")
+      assert.equal("invalid", failure(fs.read("pipe", inside)).code)
+      assert.equal("invalid", failure(fs.write("pipe", "x", inside)).code)
+      assert.equal("io", failure(fs.append("pipe", "x", inside)).code)
+      assert.equal("other", fs.stat("pipe", inside).type)
+    end)
+  end)
+
+  it("writes a new file only where there is none", function()
+    assert.is_true(fs.write(dir .. "/a", "one", { new = true }))
+    local err = failure(fs.write(dir .. "/a", "two", { new = true }))
+    assert.equal("invalid", err.code)
+    assert.truthy(err.message:find("exists already", 1, true))
+    assert.equal("invalid", failure(fs.write("a", "two", { new = true, beneath = dir })).code)
+    assert.is_true(fs.write("b", "three", { new = true, beneath = dir }))
+    assert.equal("one", fs.read(dir .. "/a"))
+    assert.same({ "a", "b" }, fs.list(dir))
+    local group <close> = task.group()
+    local winners = 0
+    for i = 1, 20 do
+      group:spawn(function()
+        local ok = fs.write(dir .. "/c", tostring(i), { new = true })
+        winners = winners + (ok and 1 or 0)
+      end)
+    end
+    group:wait()
+    assert.equal(1, winners)
+    assert.same({ "a", "b", "c" }, fs.list(dir))
   end)
 
   it("knows the working folder", function()

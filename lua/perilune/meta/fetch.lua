@@ -23,6 +23,9 @@ local M = {}
 ---@field insecure? boolean do not verify the peer's certificate
 ---@field http2? boolean ask for HTTP/2 (TLS only)
 ---@field redirects? integer how many are followed; default 0
+---@field addresses? "public"|string[] connect to public addresses only, and to those in these ranges ("10.0.0.0/8", "::1"). Asked for
+---every connection by the address that the resolver gave, redirects and kept connections included; a refusal is an error of
+---kind `permission`. Not together with a proxy
 
 ---One request. The script owns it: `local handle <close> = fetch.open{...}`; closing cancels.
 ---@class perilune.Fetch
@@ -57,6 +60,11 @@ function handle:close() end
 ---@return perilune.Fetch?
 ---@return perilune.Error?
 function M.open(options) end
+
+---May this text stand in `addresses`?
+---@param text string
+---@return boolean
+function M.is_range(text) end
 
 ---@return integer requests under way in this process
 function M.live() end
