@@ -27,6 +27,7 @@ local c_functions = {
 -- Lua: where errors end. Everything else lets them pass.
 local boundaries = list [[
   lua/perilune/tool/call.lua
+  lua/perilune/tool/mcp/tools.lua
   lua/perilune/serve/handler.lua
   lua/perilune/agent/thread.lua
   lua/perilune/boot.lua
@@ -34,7 +35,7 @@ local boundaries = list [[
   lua/perilune/model/discovery.lua
   lua/perilune/config.lua
   lua/perilune/testing/conformance.lua
-]] -- a tool call, a request handler, the task of a stream, the main task, perilune.try, a provider file, a configuration file, a case of the kit
+]] -- a tool call, a schema of an MCP server, a request handler, the task of a stream, the main task, perilune.try, a provider file, a configuration file, a case of the kit
 
 local loaders = list "lua/perilune/config.lua lua/perilune/cli/run.lua lua/perilune/model/discovery.lua"
 
