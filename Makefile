@@ -20,6 +20,8 @@ C_FILES := $(wildcard src/*.c src/*/*.c)
 OBJECTS := $(C_FILES:src/%.c=$(B)/%.o)
 LIB_OBJECTS := $(filter-out $(B)/main.o,$(OBJECTS))
 EMBEDDED := $(sort $(shell find lua db -name '*.lua' -not -path '*/meta/*' -o -name '*.sql'))
+FAULT_TOOLS := $(B)/tests/fault_server $(B)/tests/world.so
+TOOL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -O1 -g
 C_TESTS := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/test_*.c))
 
 all: $(B)/perilune ## build build/perilune (default)
@@ -47,10 +49,19 @@ $(B)/tests/%: tests/c/%.c $(LIB_OBJECTS) $(B)/embed.o | packages
 	@mkdir -p $(@D); echo CC $<
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -Isrc -Itests/c -o $@ $(filter %.c %.o,$^) $(LIBS)
 
+# What the specs of tests/faults play with; never sanitized, it is not what they test.
+$(B)/tests/fault_server: tests/faults/server.c tests/faults/script.c tests/faults/script.h | packages
+	@mkdir -p $(@D); echo CC $<
+	$(Q)$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^)
+
+$(B)/tests/world.so: tests/faults/world.c | packages
+	@mkdir -p $(@D); echo CC $<
+	$(Q)$(CC) $(TOOL_CFLAGS) -fPIC -shared -o $@ $< -ldl
+
 demo: all ## build and run the main job: an assistant with a tool, on a thread that survives
 	@echo; $(B)/perilune run scripts/tools.lua
 
-test: all $(C_TESTS) | test-packages ## run every suite
+test: all $(C_TESTS) $(FAULT_TOOLS) | test-packages ## run every suite
 	$(Q)B=$(B) tests/run.sh
 
 test-c: $(C_TESTS) ## run the C tests only
@@ -61,6 +72,9 @@ test-unit: all | test-packages ## run the unit specs only
 
 test-integration: all | test-packages ## run the integration specs only
 	$(Q)B=$(B) tests/run.sh integration
+
+test-faults: all $(FAULT_TOOLS) | test-packages ## play every line of docs/faults.md only
+	$(Q)B=$(B) tests/run.sh faults
 
 test-conformance: all | test-packages ## run what we send and answer past other people's programs (needs node and npm)
 	$(Q)B=$(B) tests/run.sh conformance
@@ -105,5 +119,5 @@ test-packages:
 	@tests/packages.sh test
 
 FORCE:
-.PHONY: all demo test test-c test-unit test-integration test-conformance asan fuzz fuzz-decoders bench lint sizes fmt install clean help packages test-packages FORCE
+.PHONY: all demo test test-c test-unit test-integration test-faults test-conformance asan fuzz fuzz-decoders bench lint sizes fmt install clean help packages test-packages FORCE
 -include $(wildcard $(B)/*.d $(B)/*/*.d)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs the suites (all, or those named: c unit integration regress conformance) and ends with one line over all of them.
+# Runs the suites (all, or those named: c unit integration faults regress conformance) and ends with one line over all of them.
 set -u
 cd "$(dirname "$0")/.."
 B=${B:-build}
-suites=${*:-c unit integration regress conformance}
+suites=${*:-c unit integration faults regress conformance}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 status=0

@@ -114,9 +114,13 @@ static bool run_due_timers(struct loop *l)
 
 /* libuv callbacks */
 
+/*
+ * It only ends the poll; run_due_timers does the work. When the process is held up it fires before the poll begins, which
+ * would then have no end: so it stays armed until the step is over.
+ */
 static void on_uv_timer(uv_timer_t *timer)
 {
-    UNUSED(timer); /* it only ends the poll; run_due_timers does the work */
+    uv_timer_start(timer, on_uv_timer, 1, 0);
 }
 
 static void run_posted(struct loop *l)

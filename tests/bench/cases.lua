@@ -59,6 +59,7 @@ function M.sides(at)
     ours("events", upstream, "events.lua", "1000", "4"),
     node("openai events", "openai.mjs", "500", "4", "stream"),
     node("ai events", "aisdk.mjs", "70", "4", "stream"),
+    ours("stages", upstream, "stages.lua", "300", "21"),
     ours("decoder", upstream, "decoder.lua", "0.5", at.base_url),
     ours("start", nil, "start.lua", "34", at.perilune),
     idle("idle", nil, at.perilune, "run", at.scripts .. "/idle.lua", "1000", "2000"),
@@ -106,6 +107,12 @@ M.groups = {
       peer = { "openai events", "chunks_per_s" }, peer_name = "openai" },
     { title = "decoder alone, no network; there with it", unit = "events/s", ours = { "decoder", "events_per_s" },
       peer = { "ai events", "turns_per_s", times = TEXTS }, peer_name = "ai" },
+  } },
+  { title = "CPU time of one whole answer over loopback, one at a time", rows = {
+    { title = "through every stage; a bare fetch", unit = "µs", less_is_better = true, ours = { "stages", "model" },
+      peer = { "stages", "fetch" }, peer_name = "fetch" },
+    { title = "failover alone; all that is below it", unit = "µs", less_is_better = true, ours = { "stages", "failover" },
+      peer = { "stages", "meter" }, peer_name = "the rest" },
   } },
   { title = "From the start of the program to its end", rows = {
     { title = "perilune --version", unit = "ms", less_is_better = true, ours = { "start", "version" },

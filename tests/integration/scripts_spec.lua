@@ -32,8 +32,10 @@ local outputs = {
   ["images.lua"] = {
     "image-1.png: N bytes, drawn by offline/demo\nimage-2.png: N bytes, drawn by offline/demo\n",
   },
-  ["mcp.lua"] = { "moon_phase: The phase of the moon on a day\noffline: moon_phase answered: Waxing gibbous on Friday. (I am the offline model; "
-    .. "I only repeat what the tools say.)\n" },
+  ["mcp.lua"] = {
+    "moon_phase: The phase of the moon on a day\noffline: moon_phase answered: Waxing gibbous on Friday. "
+      .. "(I am the offline model; I only repeat what the tools say.)\n",
+  },
   ["parallel.lua"] = {
     "1. What is a crater?\n   " .. greeting("What is a crater?", 1) .. "2. What is an eclipse?\n   "
       .. greeting("What is an eclipse?", 1) .. "3. What is a tide?\n   " .. greeting("What is a tide?", 1),

@@ -68,14 +68,14 @@ local function find(self, index, id, name)
   local call
   if index then
     call = self.by_index[index]
-    if call and id and call.id and id ~= call.id and name then
+    if call and id and call.said_id and id ~= call.said_id and name then
       return nil
     end
     return call
   end
   if id then
     for position = #self.list, 1, -1 do
-      if self.list[position].id == id then
+      if self.list[position].said_id == id then
         return self.list[position]
       end
     end
@@ -85,9 +85,20 @@ local function find(self, index, id, name)
 end
 
 
+-- The id that the model gave, unless it gave it to an earlier call too: each result must find its own call.
+local function id_of(self, call)
+  for _, other in ipairs(self.list) do
+    if other ~= call and other.id == call.said_id then
+      return nil
+    end
+  end
+  return call.said_id
+end
+
+
 local function announce(self, call, events)
   call.is_announced = true
-  call.id = call.id or make_id(self, call.index, call.name)
+  call.id = call.id or id_of(self, call) or make_id(self, call.index, call.name)
   events[#events + 1] =
     { type = "tool_call_start", index = call.index, id = call.id, name = call.name, choice = self.choice }
 end
@@ -112,7 +123,7 @@ function methods:add(events, index, id, name, arguments)
   if index then
     self.by_index[index] = call
   end
-  call.id, call.name = call.id or id, call.name or name
+  call.said_id, call.name = call.said_id or id, call.name or name
   local fragment = arguments_text(arguments)
   if fragment then
     call.fragments[#call.fragments + 1] = fragment

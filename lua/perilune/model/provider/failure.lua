@@ -14,7 +14,7 @@ local kind_of_word = {
   invalid_authentication = "authentication", invalid_authentication_error = "authentication",
   permission_error = "permission", permission_denied = "permission",
   insufficient_quota = "quota", billing_hard_limit_reached = "quota", billing_not_active = "quota",
-  billing_error = "quota", insufficient_balance = "quota", insufficient_credits = "quota",
+  enforced_spend_limit_reached = "quota", billing_error = "quota", insufficient_balance = "quota", insufficient_credits = "quota",
   rate_limit_exceeded = "rate_limit", rate_limit_error = "rate_limit", rate_limited = "rate_limit",
   ratelimitreached = "rate_limit", too_many_requests = "rate_limit",
   context_length_exceeded = "context_length", exceed_context_size_error = "context_length",
