@@ -67,3 +67,27 @@ SELECT 'attempt ' || id || ' names step ' || step_seq || ' of run ' || run_id ||
 FROM attempts
 WHERE run_id IS NOT NULL AND step_seq IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = attempts.run_id AND steps.seq = attempts.step_seq);
+
+-- name: check_event_seqs ()
+SELECT 'run number ' || run_no || ' has events numbered ' || MIN(first_seq) || ' to ' || MAX(last_seq) || ', but holds '
+       || SUM(last_seq - first_seq + 1) AS problem
+FROM events
+GROUP BY run_no
+HAVING MIN(first_seq) <> 1 OR SUM(last_seq - first_seq + 1) <> MAX(last_seq);
+
+-- name: check_summaries ()
+SELECT 'a summary of thread number ' || thread_no || ' speaks for messages up to ' || upto_seq || ', which are not all there' AS problem
+FROM summaries JOIN threads ON threads.no = summaries.thread_no
+WHERE upto_seq >= threads.next_seq;
+
+-- name: check_workflow_step_seqs ()
+SELECT 'workflow number ' || workflow_no || ' has ' || COUNT(*) || ' steps numbered ' || MIN(seq) || ' to ' || MAX(seq) AS problem
+FROM workflow_steps
+GROUP BY workflow_no
+HAVING MIN(seq) <> 1 OR MAX(seq) <> COUNT(*);
+
+-- name: check_workflow_steps_open ()
+SELECT 'step ' || workflow_steps.name || ' of workflow ' || workflows.name || ' ' || workflows.id || ' is still started, but that is '
+       || workflows.status AS problem
+FROM workflow_steps JOIN workflows ON workflows.no = workflow_steps.workflow_no
+WHERE workflow_steps.status = 'started' AND workflows.finished_at IS NOT NULL;

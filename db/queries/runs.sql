@@ -1,26 +1,26 @@
 -- Runs. What appends to a run names its owner and epoch; a run that has passed to another owner, or has ended, takes nothing.
 
--- name: run_create (id, thread_id, assistant, model, owner, now)
--- One active run a thread: the index runs_active refuses a second.
-INSERT INTO runs (id, thread_no, assistant, model, status, lease_owner, created_at, started_at)
-SELECT $1, no, $3, $4, 'running', $5, $6, $6 FROM threads WHERE id = $2;
+-- name: run_create (id, thread_id, assistant, model, owner, has_input, parent, metadata, now)
+-- One active run a thread: the index runs_active refuses a second. The input is the next message.
+INSERT INTO runs (id, thread_no, assistant, model, status, lease_owner, input_seq, parent, metadata, created_at, started_at)
+SELECT $1, no, $3, $4, 'running', $5, CASE WHEN $6 = 1 THEN next_seq END, $7, $8, $9, $9 FROM threads WHERE id = $2;
 
 -- name: run_get (id)
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, runs.created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE runs.id = $1;
 
 -- name: run_active (thread_id)
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, runs.created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE threads.id = $1 AND status IN ('queued', 'running', 'waiting_tool', 'waiting_approval');
 
 -- name: run_list (after, limit)
 -- The newest first.
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, runs.created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE runs.no < COALESCE((SELECT no FROM runs WHERE id = $1), 9223372036854775807)
 ORDER BY runs.no DESC
@@ -28,18 +28,44 @@ LIMIT $2;
 
 -- name: run_list_of_thread (thread_id, after, limit)
 SELECT runs.id, $1 AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, metadata, created_at, started_at, finished_at
 FROM runs
 WHERE thread_no = (SELECT no FROM threads WHERE id = $1)
   AND no < COALESCE((SELECT no FROM runs WHERE id = $2), 9223372036854775807)
 ORDER BY no DESC
 LIMIT $3;
 
--- name: run_finish (id, owner, epoch, status, error, usage, cost_nano, now)
-UPDATE runs SET status = $4, error = $5, usage = $6, cost_nano = $7, finished_at = $8, lease_until = NULL
+-- name: run_list_open ()
+-- What is not finished, the oldest first.
+SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
+FROM runs JOIN threads ON threads.no = runs.thread_no
+WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval')
+ORDER BY runs.no;
+
+-- name: run_claim (id, epoch, owner, crashed, now)
+-- Whoever sees the epoch that the run still has gets it; `crashed` is 1 when its process was gone.
+UPDATE runs SET status = 'running', lease_owner = $3, lease_epoch = lease_epoch + 1, crashes = crashes + $4,
+                started_at = COALESCE(started_at, $5)
+WHERE id = $1 AND lease_epoch = $2 AND finished_at IS NULL;
+
+-- name: run_park (id, owner, epoch, status)
+-- It waits for somebody; no process owns it meanwhile.
+UPDATE runs SET status = $4, lease_owner = NULL
 WHERE id = $1 AND lease_owner = $2 AND lease_epoch = $3 AND finished_at IS NULL;
 
--- name: run_interrupt (id, owner, epoch, error, now)
--- The process that ran it is gone.
-UPDATE runs SET status = 'failed', error = $4, finished_at = $5, lease_until = NULL
+-- name: run_ask_cancel (id, now)
+UPDATE runs SET cancel_at = COALESCE(cancel_at, $2) WHERE id = $1 AND finished_at IS NULL;
+
+-- name: run_hand_over (id, owner, epoch, assistant, model)
+UPDATE runs SET assistant = $4, model = $5
 WHERE id = $1 AND lease_owner = $2 AND lease_epoch = $3 AND finished_at IS NULL;
+
+-- name: run_finish (id, owner, epoch, status, error, usage, cost_nano, output, now)
+UPDATE runs SET status = $4, error = $5, usage = $6, cost_nano = $7, output = $8, finished_at = $9, lease_until = NULL
+WHERE id = $1 AND lease_owner = $2 AND lease_epoch = $3 AND finished_at IS NULL;
+
+-- name: run_interrupt (id, epoch, status, error, now)
+-- Ends a run that no living process owns.
+UPDATE runs SET status = $3, error = $4, finished_at = $5, lease_until = NULL
+WHERE id = $1 AND lease_epoch = $2 AND finished_at IS NULL;

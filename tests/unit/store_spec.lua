@@ -139,7 +139,7 @@ describe("perilune.sys.store", function()
     assert(db:write { thread_call("a") })
     local info = assert(db:info())
     assert.equal(":memory:", info.path)
-    assert.equal(1, info.schema_version)
+    assert.equal(2, info.schema_version)
     assert.equal(1, info.batches)
     assert.is_false(info.read_only)
     assert.matches("^3%.", info.sqlite_version)
@@ -224,7 +224,7 @@ describe("perilune.store", function()
     options = options or {}
     return runs.begin(db, {
       thread = thread, input = options.input, assistant = "forecaster", model = "offline/demo", owner = options.owner or ME,
-      step = options.step,
+      step = options.step, replaces = options.replaces,
     }, options.is_alive or always)
   end
 
@@ -403,9 +403,11 @@ describe("perilune.store", function()
       local dead = assert(begin { input = user("one"), owner = OTHER })
       assert(step_start(db, dead, { { kind = "model" }, { kind = "tool", name = "pay", call_id = "c1" } }))
       assert(step_finish(db, dead, 1, { message = assistant("calling") }))
+      local _, problem = begin { input = user("two"), is_alive = never }
+      assert.equal("interrupted_run", problem.code)
       local before = db:info().batches
-      local run = assert(begin { input = user("two"), is_alive = never })
-      assert.equal(before + 1, db:info().batches) -- the first try failed, the second did it all
+      local run = assert(begin { input = user("two"), is_alive = never, replaces = problem.details.run })
+      assert.equal(before + 1, db:info().batches)
       assert.equal(3, run.seq)
       local row = assert(runs.get(db, dead.id))
       assert.equal("failed", row.status)

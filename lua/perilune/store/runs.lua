@@ -1,12 +1,12 @@
 -- Runs: turns of an assistant on a thread, one active at a time. Each function is one batch, durable when it returns, and
 -- what appends to a run is refused by the database once the run has ended or has passed to another owner.
+local batches = require "perilune.store.run_batch"
+local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
 local messages = require "perilune.store.messages"
 local rows = require "perilune.store.rows"
 local steps = require "perilune.store.steps"
-local text = require "perilune.std.text"
 local token = require "perilune.sys.token"
-local usage = require "perilune.store.usage"
 
 local M = {}
 
@@ -14,13 +14,11 @@ local LIST_MAX = 1000
 -- A run that ends between two looks makes room: how often that is believed.
 local BEGIN_TRIES = 3
 
-local json_columns = { "error", "usage" }
-local time_columns = { "lease_until", "created_at", "started_at", "finished_at" }
-local error_fields = {
-  "kind", "code", "type", "status", "request_id", "provider", "model", "retryable", "maybe_billed", "retry_after",
-}
+---A run whose process was gone this often is not tried again: it may be what ends the process.
+M.CRASHES_MAX = 3
 
-local has_ended = { completed = true, failed = true, cancelled = true, expired = true, incomplete = true }
+local json_columns = { "error", "usage", "output", "metadata" }
+local time_columns = { "lease_until", "created_at", "started_at", "finished_at", "cancel_at" }
 
 
 ---@class perilune.RunRow
@@ -31,6 +29,12 @@ local has_ended = { completed = true, failed = true, cancelled = true, expired =
 ---@field status string
 ---@field lease_owner? string the process that runs it
 ---@field lease_epoch integer
+---@field parent? string the run that called this one as a tool
+---@field crashes integer times its process was gone while it ran
+---@field cancel_at? number asked to end
+---@field input_seq? integer the message that began it
+---@field output? any the answer, where a schema was asked for
+---@field metadata? table
 ---@field error? table
 ---@field usage? perilune.Usage
 ---@field cost_nano? integer
@@ -43,60 +47,47 @@ local function decode(row)
 end
 
 
--- What is kept of an error object: what a reader of the row needs, nothing that holds on to a response.
-local function encode_error(err)
-  if err == nil then
-    return nil
-  end
-  local kept = { message = text.to_utf8(tostring(err.message or err)) }
-  for _, name in ipairs(error_fields) do
-    kept[name] = err[name]
-  end
-  return rows.encode(kept)
-end
-
-
--- A batch that found the run taken away is a conflict that says so.
-local function lost(run, results, err)
-  if not results and err.code == "expectation" then
-    return nil, errors.new {
-      kind = "conflict", code = "run_lost", cause = err,
-      message = ("the run %s has ended, or another process has taken it over"):format(run.id),
-    }
-  end
-  return results, err
+local function interrupted(run, code)
+  local message = code == "quarantined"
+    and ("the process that ran this ended in the middle of it, %d times: it is not tried again"):format(run.crashes + 1)
+    or "the process that ran this ended in the middle of it"
+  return { kind = "internal", code = code, message = message }
 end
 
 
 -- Closes the run of a process that is gone, in front of a batch.
-local function add_interrupt(batch, run, now)
-  local message = "the process that ran this ended in the middle of it"
+local function add_interrupt(batch, run, now, ending)
+  ending = ending or { status = "failed", error = interrupted(run, "interrupted") }
   batch[#batch + 1] = { "run_interrupt", {
-    id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, now = now,
-    error = encode_error { kind = "internal", code = "interrupted", message = message },
+    id = run.id, epoch = run.lease_epoch, status = ending.status, now = now, error = batches.encode_error(ending.error),
   }, expect = 1 }
   batch[#batch + 1] = { "steps_give_up", { run_id = run.id } }
 end
 
 
 -- The batch that begins `run`; the second value is where it returns the message's seq. A first step begins in it too.
-local function begin_batch(run, input, step, dead, now)
+local function begin_batch(run, options, now)
   local batch = {}
-  if dead then
-    add_interrupt(batch, dead, now)
+  if options.replaces then
+    add_interrupt(batch, options.replaces, now)
+  end
+  local metadata, err = rows.encode(options.metadata)
+  if err then
+    return nil, nil, err
   end
   batch[#batch + 1] = { "run_create", {
-    id = run.id, thread_id = run.thread_id, assistant = run.assistant, model = run.model, owner = run.lease_owner, now = now,
+    id = run.id, thread_id = run.thread_id, assistant = run.assistant, model = run.model, owner = run.lease_owner,
+    has_input = options.input ~= nil, parent = run.parent, metadata = metadata, now = now,
   }, expect = 1 }
-  local position, err
-  if input then
+  local position
+  if options.input then
     local calls
-    calls, err = messages.calls(run.thread_id, input, { run = run, now = now })
+    calls, err = messages.calls(run.thread_id, options.input, { run = run, now = now })
     position = #batch + 1
     table.move(calls or {}, 1, #(calls or {}), position, batch)
   end
-  if step and not err then
-    batch[#batch + 1], err = steps.start_call(run, step, now)
+  if options.step and not err then
+    batch[#batch + 1], err = steps.start_call(run, options.step, now)
   end
   if err then
     return nil, nil, err
@@ -105,27 +96,35 @@ local function begin_batch(run, input, step, dead, now)
 end
 
 
--- Who has the thread: nil when nobody has it any more, or a run whose owner is gone. An error when its owner is alive.
-local function find_dead(db, thread_id, is_alive)
-  local active, err = db:read("run_active", { thread_id = thread_id })
-  if not active then
-    return nil, err
-  end
-  local run = active[1]
-  if run and (not run.lease_owner or is_alive(run.lease_owner)) then
-    return nil, errors.new {
-      kind = "conflict", code = "active_run", details = { run_id = run.id },
-      message = ("the thread %s has an active run already (%s): wait for it, or cancel it"):format(thread_id, run.id),
+-- Why a second run is refused; nil when the first has ended meanwhile.
+local function in_the_way(run, is_alive)
+  if not run then
+    return nil
+  elseif not run.lease_owner then
+    return errors.new {
+      kind = "conflict", code = "waiting_run", details = { run_id = run.id, run = run },
+      message = ("the run %s of this thread is %s: decide (perilune runs approve|reject, run:submit), or cancel it")
+        :format(run.id, run.status),
+    }
+  elseif is_alive(run.lease_owner) then
+    return errors.new {
+      kind = "conflict", code = "active_run", details = { run_id = run.id, run = run },
+      message = ("the thread %s has an active run already (%s): wait for it, or cancel it"):format(run.thread_id, run.id),
     }
   end
-  return run
+  return errors.new {
+    kind = "conflict", code = "interrupted_run", details = { run_id = run.id, run = run },
+    message = ("the run %s of this thread was interrupted: resume it, or cancel it"):format(run.id),
+  }
 end
 
 
----Begins a run, with the message that the user adds, in one batch. A second active run on the thread is a conflict, unless the
----process that had it is gone: then that run is closed as failed (code "interrupted") in the same batch. A `step` is begun with it.
+---Begins a run, with the message that the user adds, in one batch. A second active run on the thread is a conflict, whose code
+---says what is in the way: `active_run`, `waiting_run` (on a person), or `interrupted_run` (its process is gone), which `replaces`
+---closes as failed in the same batch. A `step` is begun with it.
 ---@param db perilune.Database
----@param options { thread: string|{ id: string }, input: perilune.Message?, assistant: string?, model: string?, owner: string, step: perilune.NewStep? }
+---@param options { thread: string|{ id: string }, input: perilune.Message?, assistant: string?, model: string?, owner: string,
+---step: perilune.NewStep?, replaces: perilune.RunRow?, parent: string?, metadata: table? }
 ---@param is_alive fun(owner: string): boolean
 ---@return perilune.RunRow|nil run with `seq`, the number of the message, and `step_seq`
 ---@return perilune.Error?
@@ -134,10 +133,11 @@ function M.begin(db, options, is_alive)
   local run = {
     id = token.id("run"), thread_id = rows.id(options.thread), assistant = options.assistant, model = options.model,
     status = "running", lease_owner = options.owner, lease_epoch = 1, created_at = now / 1000, started_at = now / 1000,
+    parent = options.parent, metadata = options.metadata, crashes = 0,
   }
-  local dead, problem
+  local problem
   for _ = 1, BEGIN_TRIES do
-    local batch, position, err = begin_batch(run, options.input, options.step, dead, now)
+    local batch, position, err = begin_batch(run, options, now)
     if not batch then
       return nil, err
     end
@@ -145,6 +145,7 @@ function M.begin(db, options, is_alive)
     results, err = db:write(batch)
     if results then
       run.seq = position and results[position][1].seq
+      run.input_seq = run.seq
       run.step_seq = options.step and results[#results][1].seq
       return run
     end
@@ -154,11 +155,15 @@ function M.begin(db, options, is_alive)
     elseif err.kind ~= "conflict" then
       return nil, err
     end
-    dead, problem = find_dead(db, run.thread_id, is_alive)
+    local active, read_error = db:read("run_active", { thread_id = run.thread_id })
+    if not active then
+      return nil, read_error
+    end
+    problem = in_the_way(active[1] and decode(active[1]), is_alive)
     if problem then
       return nil, problem
     end
-    problem = err
+    problem, options.replaces = err, nil
   end
   return nil, problem
 end
@@ -196,126 +201,94 @@ function M.list(db, options)
 end
 
 
--- Adds the message and the attempts of `ending`; the second value is where the batch returns the message's seq.
-local function add_outcome(batch, run, ending, step_seq, now)
-  local position
-  if ending.message then
-    local calls, err = messages.calls(run.thread_id, ending.message, { run = run, status = ending.message_status, now = now })
-    if not calls then
-      return nil, nil, err
-    end
-    position = #batch + 1
-    table.move(calls, 1, #calls, position, batch)
-  end
-  local ok, err = usage.add_calls(batch, run.id, ending.attempts or {}, step_seq)
-  return ok, position, err
+---Every run that has not ended, the oldest first.
+---@param db perilune.Database
+---@return perilune.RunRow[]|nil
+---@return perilune.Error?
+function M.list_open(db)
+  local list, err = db:read("run_list_open")
+  return rows.each(list, err, decode)
 end
 
 
----@class perilune.NewStep
----@field kind "model"|"tool"
----@field name? string
----@field call_id? string
----@field idempotent? boolean
----@field input? any
-
----@class perilune.StepEnding
----@field seq integer
----@field result? any
----@field message? perilune.Message goes into the thread
----@field message_status? "complete"|"partial"
----@field attempts? perilune.AttemptRow[]
-
----@class perilune.RunEnding
----@field status "completed"|"failed"|"cancelled"|"expired"|"incomplete"
----@field message? perilune.Message
----@field message_status? "complete"|"partial"
----@field error? perilune.Error
----@field usage? perilune.Usage
----@field cost_nano? integer nil: a price is not known
----@field attempts? perilune.AttemptRow[]
-
-local function add_finished(batch, run, ending, now)
-  local call, err = steps.finish_call(run, ending.seq, ending.result, now)
-  if not call then
+---Takes a run over whose process is gone, or that waits for nobody any more: the database gives it to one only. A run that was
+---running when its process ended for the third time is closed instead.
+---@param db perilune.Database
+---@param id string
+---@param owner string
+---@param is_alive fun(owner: string): boolean
+---@return perilune.RunRow|nil
+---@return perilune.Error?
+function M.claim(db, id, owner, is_alive)
+  local run, err = M.get(db, id)
+  if not run then
+    return nil, err
+  elseif run.finished_at then
+    return nil, errors.new { kind = "conflict", code = "ended_run", message = ("the run %s is %s already"):format(id, run.status) }
+  elseif run.lease_owner and is_alive(run.lease_owner) then
+    return nil, in_the_way(run, is_alive)
+  end
+  local has_crashed = run.lease_owner ~= nil and run.status == "running"
+  if run.cancel_at or has_crashed and run.crashes + 1 >= M.CRASHES_MAX then
+    local is_cancelled = run.cancel_at ~= nil
+    local ending = is_cancelled and { status = "cancelled" } or { status = "failed", error = interrupted(run, "quarantined") }
+    local batch = {}
+    add_interrupt(batch, run, rows.now(), ending)
+    local done, problem = db:write(batch)
+    return nil, not done and problem or errors.new {
+      kind = "conflict", code = is_cancelled and "ended_run" or "quarantined",
+      message = is_cancelled and ("the run %s was cancelled"):format(id) or interrupted(run, "quarantined").message,
+    }
+  end
+  local taken
+  taken, err = db:write { { "run_claim", {
+    id = id, epoch = run.lease_epoch, owner = owner, crashed = has_crashed, now = rows.now(),
+  }, expect = 1 } }
+  if not taken then
+    if err.code == "expectation" then
+      err = errors.new { kind = "conflict", code = "active_run", message = ("another process has taken the run %s"):format(id) }
+    end
     return nil, err
   end
-  batch[#batch + 1] = call
-  local _, problem
-  _, _, problem = add_outcome(batch, run, ending, ending.seq, now)
-  return not problem, problem
+  run.lease_owner, run.lease_epoch, run.status = owner, run.lease_epoch + 1, "running"
+  run.crashes = run.crashes + (has_crashed and 1 or 0)
+  return run
 end
 
 
--- The last statements of a run that is not completed also give up the steps that are still open.
-local function add_ended(batch, run, ending, now)
-  if not has_ended[ending.status] then
-    error(("runs.advance: %q is not the status of a run that has ended"):format(tostring(ending.status)), 3)
-  end
-  local _, _, err = add_outcome(batch, run, ending, nil, now)
-  local usage_text, error_text
-  if not err then
-    usage_text, err = rows.encode(ending.usage)
-  end
-  if not err then
-    error_text, err = encode_error(ending.error)
-  end
-  if err then
+-- A batch that found the run taken away, or asked to end, is an error that says so.
+local function refused(db, run, err)
+  if err.code ~= "expectation" then
     return nil, err
   end
-  if ending.status ~= "completed" then
-    batch[#batch + 1] = { "steps_give_up", { run_id = run.id } }
+  local now = M.get(db, run.id)
+  if now and not now.finished_at and now.lease_epoch == run.lease_epoch and now.cancel_at then
+    return nil, errors.new {
+      kind = "cancelled", code = "run_cancelled", reason = "user_requested", message = ("the run %s was cancelled"):format(run.id),
+    }
   end
-  batch[#batch + 1] = { "run_finish", {
-    id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, status = ending.status, error = error_text, usage = usage_text,
-    cost_nano = ending.cost_nano, now = now,
-  }, expect = 1 }
-  return true
+  return nil, errors.new {
+    kind = "conflict", code = "run_lost", cause = err,
+    message = ("the run %s has ended, or another process has taken it over"):format(run.id),
+  }
 end
 
 
--- The batch of a change, and where it returns the seqs of the steps that it starts.
-local function change_batch(run, change, now)
-  local batch = {}
-  for _, ending in ipairs(change.finished or {}) do
-    local ok, err = add_finished(batch, run, ending, now)
-    if not ok then
-      return nil, err
-    end
-  end
-  local first = #batch + 1
-  for position, step in ipairs(change.started or {}) do
-    local call, err = steps.start_call(run, step, now)
-    if not call then
-      return nil, err
-    end
-    batch[first + position - 1] = call
-  end
-  if change.ended then
-    local ok, err = add_ended(batch, run, change.ended, now)
-    if not ok then
-      return nil, err
-    end
-  end
-  return batch, first
-end
-
-
----Moves a run on, in one batch: steps that have finished (with their messages and attempts), steps that begin, and the end of
----the run. What begins has had no effect yet when this returns; what has finished is durable.
+---Moves a run on, in one batch; see store/run_batch.lua for what it can hold. What begins has had no effect yet when this returns;
+---what has finished is durable.
 ---@param db perilune.Database
 ---@param run perilune.RunRow
----@param change { finished: perilune.StepEnding[]?, started: perilune.NewStep[]?, ended: perilune.RunEnding? }
----@return integer[]|nil seqs of the steps that begin
+---@param change perilune.RunChange
+---@return integer[]|nil seqs of the steps that begin, or wait
 ---@return perilune.Error?
 function M.advance(db, run, change)
-  local batch, first = change_batch(run, change, rows.now())
+  local batch, first = batches.build(run, change, rows.now())
   if not batch then
     return nil, first
   end
-  local results, err = lost(run, db:write(batch))
+  local results, err = db:write(batch)
   if not results then
-    return nil, err
+    return refused(db, run, err)
   end
   local seqs = {}
   for position = 1, #(change.started or {}) do
@@ -323,8 +296,77 @@ function M.advance(db, run, change)
   end
   if change.ended then
     run.status = change.ended.status
+  elseif change.parked then
+    run.status, run.lease_owner = change.parked, nil
   end
   return seqs
+end
+
+
+---Asks a run to end. One that no living process owns ends at once; else no effect of it begins from now on, and its owner ends it.
+---@param db perilune.Database
+---@param id string
+---@param is_alive fun(owner: string): boolean
+---@return perilune.RunRow|nil run as it is now
+---@return perilune.Error?
+function M.cancel(db, id, is_alive)
+  local asked, err = db:write { { "run_ask_cancel", { id = id, now = rows.now() } } }
+  if not asked then
+    return nil, err
+  end
+  local run
+  run, err = M.get(db, id)
+  if not run or run.finished_at or run.lease_owner and is_alive(run.lease_owner) then
+    return run, err
+  end
+  local batch = {}
+  add_interrupt(batch, run, rows.now(), { status = "cancelled" })
+  local done
+  done, err = db:write(batch)
+  if not done and err.code ~= "expectation" then
+    return nil, err
+  end
+  return M.get(db, id)
+end
+
+
+---Decides about a tool call that waits: approve (or run it again, where its outcome is unknown), reject with a reason, or its output
+---from outside. The first decision counts.
+---@param db perilune.Database
+---@param id string
+---@param call_id string
+---@param decision { kind: "approve"|"reject"|"output", reason: string?, output: any }
+---@return integer|nil left how many calls of the run still wait
+---@return perilune.Error?
+function M.decide(db, id, call_id, decision)
+  local list, err = steps.list(db, id)
+  if not list then
+    return nil, err
+  end
+  local found, left = nil, 0
+  for _, step in ipairs(list) do
+    if step.status == "waiting" and not step.decision then
+      found = found or step.call_id == call_id and step
+      left = left + 1
+    end
+  end
+  if not found then
+    return nil, errors.new {
+      kind = "not_found", code = "call", message = ("no call '%s' of the run %s waits for a decision"):format(call_id, id),
+    }
+  end
+  decision.at = clock.wall()
+  local text
+  text, err = rows.encode(decision)
+  if not text then
+    return nil, err
+  end
+  local done
+  done, err = db:write { { "step_decide", { run_id = id, seq = found.seq, decision = text }, expect = 1 } }
+  if not done and err.code == "expectation" then
+    err = errors.new { kind = "conflict", code = "decided", message = ("the call '%s' was decided already"):format(call_id) }
+  end
+  return done and left - 1 or nil, err
 end
 
 

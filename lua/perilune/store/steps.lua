@@ -4,14 +4,16 @@ local rows = require "perilune.store.rows"
 
 local M = {}
 
-local json_columns = { "input", "result" }
+local json_columns = { "input", "result", "decision" }
 local time_columns = { "started_at", "finished_at" }
 
 
 ---@class perilune.StepRow
 ---@field seq integer counts from 1
----@field kind "model"|"tool"
----@field status "started"|"finished"|"unknown" unknown: it began, and nobody knows whether it had its effect
+---@field kind "model"|"tool"|"summary"
+---@field status "waiting"|"started"|"finished"|"unknown" unknown: it began, and nobody knows whether it had its effect
+---@field waits_for? "approval"|"output"|"outcome"
+---@field decision? { kind: "approve"|"reject"|"output", reason: string?, output: any }
 ---@field name? string
 ---@field call_id? string
 ---@field idempotent boolean
@@ -21,7 +23,7 @@ local time_columns = { "started_at", "finished_at" }
 ---@field finished_at? number
 
 ---@param run perilune.RunRow
----@param step { kind: "model"|"tool", name: string?, call_id: string?, idempotent: boolean?, input: any }
+---@param step perilune.NewStep
 ---@param now integer
 ---@return perilune.StoreCall|nil call returns its `seq`
 ---@return perilune.Error?
@@ -30,9 +32,9 @@ function M.start_call(run, step, now)
   if err then
     return nil, err
   end
-  return { "step_start", {
-    run_id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, kind = step.kind, name = step.name, call_id = step.call_id,
-    idempotent = step.idempotent or false, input = input, now = now,
+  return { step.waits_for and "step_wait" or "step_start", {
+    run_id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, kind = step.kind, waits_for = step.waits_for, name = step.name,
+    call_id = step.call_id, idempotent = step.idempotent or false, input = input, now = now,
   }, expect = 1 }
 end
 

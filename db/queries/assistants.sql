@@ -1,0 +1,25 @@
+-- Assistants that are rows; those of scripts live beside them.
+
+-- name: assistant_create (id, name, definition, metadata, now)
+INSERT INTO assistants (id, name, definition, metadata, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: assistant_get (ref)
+SELECT id, name, definition, metadata, created_at, updated_at FROM assistants
+WHERE id = $1 OR name = $1
+ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END
+LIMIT 1;
+
+-- name: assistant_list (after, limit)
+-- The newest first.
+SELECT id, name, definition, metadata, created_at, updated_at FROM assistants
+WHERE no < COALESCE((SELECT no FROM assistants WHERE id = $1), 9223372036854775807)
+ORDER BY no DESC
+LIMIT $2;
+
+-- name: assistant_update (id, seen, name, definition, metadata, now)
+-- `seen` is the updated_at that the caller has read: of two who change the same row, the second has to look again.
+UPDATE assistants SET name = $3, definition = $4, metadata = $5, updated_at = $6 WHERE id = $1 AND updated_at = $2;
+
+-- name: assistant_delete (id)
+DELETE FROM assistants WHERE id = $1;
