@@ -1,24 +1,24 @@
--- The agent loop: one run of an assistant on a thread, as a state machine over rows. Before every effect (a model call, a
--- tool) a row says that it begins; after it a row says what came of it. Scripts and the server go through here alike.
+-- The agent loop: one run of an assistant on a thread, as a state machine over rows. Before every effect (a model call, a tool) a row
+-- says that it begins; after it a row says what came of it. A run whose process ended goes on from its rows (agent/resume.lua).
+-- Scripts and the server go through here alike.
 local assistants = require "perilune.agent.assistant"
+local compaction = require "perilune.agent.compaction"
 local context = require "perilune.agent.context"
 local errors = require "perilune.std.errors"
-local log = require "perilune.sys.log"
+local history = require "perilune.agent.history"
+local guards = require "perilune.agent.guards"
+local limits = require "perilune.agent.limits"
 local messages = require "perilune.store.messages"
+local outputs = require "perilune.agent.outputs"
 local proc = require "perilune.sys.proc"
+local resume = require "perilune.agent.resume"
 local runs = require "perilune.store.runs"
 local task = require "perilune.sys.task"
-local token = require "perilune.sys.token"
-local tool = require "perilune.tool"
-local usages = require "perilune.model.usage"
+local tool_calls = require "perilune.agent.tool_calls"
+local toolset = require "perilune.agent.toolset"
+local turns = require "perilune.agent.turn"
 
 local M = {}
-
--- Seconds a write may take although the run was cancelled meanwhile.
-local WRITE_SECONDS = 30
-
-local turn = {}
-local turn_metatable = { __name = "perilune.agent.turn", __index = turn }
 
 -- Events of a model that the caller sees; `usage` and `stop` come once, at the end of the run.
 local passes = {
@@ -35,281 +35,264 @@ local function must(value, err)
 end
 
 
--- A write is waited for to the end: a cancel in the middle of it would leave us not knowing whether it happened.
-local function commit(f, ...)
-  return must(task.shield(WRITE_SECONDS, f, ...))
+-- The same question to the same assistant, on a thread whose last run was interrupted: that run goes on.
+local function is_same_question(job, row)
+  if job.input == nil or row.assistant ~= job.assistant.name or not row.input_seq then
+    return false
+  end
+  local list = must(messages.list(job.db, job.thread, { after = row.input_seq - 1, limit = 1 }))
+  local asked = list[1] and list[1].message.content
+  return asked == job.input and type(asked) == "string"
 end
 
 
----@class perilune.Job
----@field db table
----@field thread { id: string }
----@field assistant perilune.Assistant
----@field model table what streams: docs/model.md
----@field model_name string
----@field input? string|table[] what the user says; nil continues with what the thread holds
----@field emit fun(event: table) gets every event; may wait
+---Begins a run: its first rows are stored when this returns. On a thread whose last run was interrupted the same question goes on with
+---that run; another one closes it.
+---@param job perilune.Job
+---@return table turn own it with `<close>`
+function M.begin(job)
+  guards.check_input(job)
+  local options = {
+    thread = job.thread, input = job.input ~= nil and { role = "user", content = job.input } or nil, assistant = job.assistant.name,
+    model = job.model_name, owner = proc.self(), step = { kind = "model", name = job.model_name }, parent = job.parent,
+    metadata = job.metadata,
+  }
+  local row, err = task.shield(turns.WRITE_SECONDS, runs.begin, job.db, options, proc.is_alive)
+  if not row and err.code == "interrupted_run" then
+    local before = err.details.run
+    if is_same_question(job, before) then
+      return M.take_over(job, before.id)
+    end
+    options.replaces = before
+    row, err = task.shield(turns.WRITE_SECONDS, runs.begin, job.db, options, proc.is_alive)
+  end
+  local turn = turns.new(job, must(row, err))
+  turn.model_seq = row.step_seq
+  return turn
+end
 
----@class perilune.Run
----@field id string
----@field status "completed"|"incomplete"|"failed"|"cancelled"
----@field content string
----@field message perilune.Message
----@field reasoning? string
----@field tool_calls table[]
----@field usage perilune.Usage of the whole run
----@field cost? integer nano-dollars; nil when a price is not known
----@field steps integer model calls and tool calls
----@field provider string
----@field model string
 
----Runs the assistant until it has answered. Raises what made it fail; by then the run's last rows are written.
+---Takes over a run that no living process owns.
+---@param job perilune.Job without input
+---@param id string
+---@return table turn own it with `<close>`
+function M.take_over(job, id)
+  local row = must(task.shield(turns.WRITE_SECONDS, runs.claim, job.db, id, proc.self(), proc.is_alive))
+  return resume.turn(job, row)
+end
+
+
+---Runs the assistant until it has answered, or waits for a person. Raises what made it fail; by then the run's last rows are written.
 ---@param job perilune.Job
 ---@return perilune.Run
 function M.run(job)
-  local input = job.input ~= nil and { role = "user", content = job.input } or nil
-  local row = commit(runs.begin, job.db, {
-    thread = job.thread, input = input, assistant = job.assistant.name, model = job.model_name, owner = proc.self(),
-    step = { kind = "model", name = job.model_name },
-  }, proc.is_alive)
-  local self <close> = setmetatable({
-    job = job, row = row, assistant = job.assistant, model_seq = row.step_seq, steps = 0, repairs = 0, is_settled = false,
-    has_price = true, cost = 0,
-  }, turn_metatable)
-  return self:go()
+  local turn <close> = M.begin(job)
+  return M.go(turn)
 end
 
 
-function turn:go()
-  local job, assistant = self.job, self.assistant
-  self.stored = {}
-  for _, stored in ipairs(must(messages.window(job.db, job.thread, assistant.history.messages))) do
-    self.stored[#self.stored + 1] = stored.message
-  end
-  self.instructions = assistants.instructions(assistant, { thread = job.thread, run = self.row, assistant = assistant })
-  for step = 1, assistant.max_steps do
-    local answer, finished = self:ask()
-    if not answer.has_tool_calls then
-      return self:complete("completed", answer, finished)
+-- Asking
+
+-- What belongs to the assistant that is at work now.
+local function prepare(turn)
+  local job, assistant = turn.job, turn.assistant
+  turn.instructions = assistants.instructions(assistant, { thread = job.thread, run = turn.row, assistant = assistant })
+  turn.toolset = toolset.of(assistant, job.db, job.thread, turn.has_results)
+end
+
+
+-- What goes along of the thread: read once, and again when there is more than fits. A summary that is made of the rest is stored before
+-- the model is asked; what it cost belongs to the model call that it was made for.
+local function take_history(turn)
+  local job, options = turn.job, { model_name = turn.model_name, instructions = turn.instructions, tools = turn.toolset.list }
+  turn.history = turn.history or must(history.load(job.db, job.thread, turn.assistant, options))
+  local made
+  turn.history, made = compaction.if_needed {
+    db = job.db, thread = job.thread, assistant = turn.assistant, loaded = turn.history, options = options, run = turn.row,
+    model = turn.assistant.history.model and job.summary_model_of(turn.assistant) or turn.model,
+  }
+  turn.stored = turn.history.messages
+  if made then
+    turn:add_usage(made.attempts, made.usage)
+    if made.upto_seq then
+      turn:advance { summary = made }
     end
-    self:call_tools(answer.tool_calls, finished, step < assistant.max_steps)
-    self.last = answer
+    return made.attempts
   end
-  return self:complete("incomplete", self.last)
+  return {}
 end
 
 
--- Model calls
-
-function turn:request()
-  local request = { stream = true, messages = context.build(self.stored, self.instructions) }
-  for name, value in pairs(self.assistant.request) do
+local function request_of(turn)
+  local request = { stream = true, messages = context.build(turn.stored, turn.instructions, turn.history.summary) }
+  for name, value in pairs(turn.assistant.request) do
     request[name] = value
   end
-  if #self.assistant.tool_list > 0 then
-    request.tools = self.assistant.tool_list
+  if turn.asked > 0 and request.tool_choice ~= "none" then
+    request.tool_choice = nil -- a forced call is forced once, or it would never end
   end
+  if #turn.toolset.list > 0 then
+    request.tools = turn.toolset.list
+  else
+    request.tool_choice = nil
+  end
+  outputs.add_format(turn.assistant, request)
   return request
 end
 
 
-function turn:take_usage(stream)
-  for _, row in ipairs(stream.rows) do
-    if row.cost_nano then
-      self.cost = self.cost + row.cost_nano
-    elseif row.outcome == "ok" then
-      self.has_price = false
+-- The model call whose step has begun; returns the answer and the end of its step, which goes into the next batch.
+local function ask(turn)
+  if not turn.model_seq then
+    turn.model_seq = turn:advance({ started = { turn:model_step() } })[1]
+  end
+  local attempts = take_history(turn)
+  turn.asked, turn.steps = turn.asked + 1, turn.steps + 1
+  local stream <close> = turn.model:stream(request_of(turn))
+  turn.stream = stream
+  for event in stream do
+    if passes[event.type] then
+      turn:emit(event)
+    end
+    if turn.journal:is_due() then
+      turn:advance {}
     end
   end
   local answer = stream:so_far()
-  self.usage = usages.add(self.usage, answer.usage)
-  return answer
-end
-
-
--- The model call whose step has begun; returns the answer and the end of its step, which goes into the next batch.
-function turn:ask()
-  local job = self.job
-  self.steps = self.steps + 1
-  local stream <close> = job.model:stream(self:request())
-  self.stream = stream
-  for event in stream do
-    if passes[event.type] then
-      job.emit(event)
-    end
-  end
-  local answer = self:take_usage(stream)
   if answer.error then
     error(answer.error, 0)
   end
-  self.stream = nil
+  turn:add_usage(stream.rows, answer.usage)
+  turn.stream = nil
   local message = answer:to_message()
-  self.stored[#self.stored + 1] = message
-  return answer, { seq = self.model_seq, message = message, attempts = stream.rows }
+  turn.stored[#turn.stored + 1] = message
+  table.move(stream.rows, 1, #stream.rows, #attempts + 1, attempts)
+  local finished = { seq = turn.model_seq, message = message, attempts = attempts }
+  turn.model_seq = nil
+  return answer, finished
 end
 
 
-function turn:model_step()
-  return { kind = "model", name = self.job.model_name }
-end
+-- Tools
 
-
--- Tool calls
-
-function turn:tool_context(call, seq)
-  local row = self.row
-  return {
-    thread = self.job.thread, run = row, call_id = call.id, emit = self.job.emit,
-    idempotency_key = token.sha256(row.id .. ":" .. seq):sub(1, 32),
-    log = function(text)
-      log.write("info", "tool", ("%s: %s"):format(call.name, text))
-    end,
-  }
-end
-
-
-local function unknown_tool(name, list)
-  local names = {}
-  for position, one in ipairs(list) do
-    names[position] = one.name
+-- One batch stores the answer and says that its tools begin, or wait.
+local function plan_calls(turn, answer, finished)
+  local calls = answer.tool_calls
+  turn.last = answer
+  turn.toolset = toolset.of(turn.assistant, turn.job.db, turn.job.thread, turn.has_results)
+  local why = limits.reached(turn, #calls)
+  if why then
+    return why, finished
   end
-  local text = ("there is no tool called '%s'; the tools are: %s"):format(name, table.concat(names, ", "))
-  return { is_error = true, content = "Error: " .. text, error = errors.new { kind = "tool", code = "unknown", message = text } }
-end
-
-
-function turn:call_tool(call, seq)
-  local job, found = self.job, self.assistant.tools[call.name]
-  local result
-  if found then
-    result = tool.call(found, call.arguments, self:tool_context(call, seq))
-  else
-    result = unknown_tool(call.name, self.assistant.tool_list)
-  end
-  local message = {
-    role = "tool", tool_call_id = call.id, name = call.name, content = result.content, is_error = result.is_error or nil,
-  }
-  commit(runs.advance, job.db, self.row, { finished = { { seq = seq, message = message, result = { is_error = result.is_error } } } })
-  self.steps = self.steps + 1
-  job.emit { type = "tool_result", id = call.id, name = call.name, content = result.content, is_error = result.is_error or nil }
-  return message, result.error
+  local steps = tool_calls.steps(turn, calls)
+  local seqs = turn:advance { finished = { finished }, started = steps }
+  turn.called = turn.called + #calls
+  turn.pending = tool_calls.items(calls, steps, seqs)
 end
 
 
 -- A mistake of the model's is told to it; too many of them, or a tool's own error when the assistant says so, end the run.
-function turn:judge(err)
-  if not err then
-    return
-  elseif err.code == "arguments" or err.code == "unknown" then
-    self.repairs = self.repairs + 1
-    if self.repairs > self.assistant.max_repairs then
+local function judge(turn, err)
+  if err and (err.code == "arguments" or err.code == "unknown") then
+    turn.repairs = turn.repairs + 1
+    if turn.repairs > turn.assistant.max_repairs then
       error(err, 0)
     end
-  elseif self.assistant.on_tool_error == "raise" then
+  elseif turn:is_fatal(err) then
     error(err, 0)
   end
 end
 
 
--- Runs the functions side by side, at most `limit` at a time.
-local function side_by_side(count, limit, f)
-  local following = 1
-  local function work()
-    while following <= count do
-      local position = following
-      following = following + 1
-      f(position)
+-- Hands the run to another assistant, when a call of this batch said so; the first one counts.
+local function hand_over(turn, pending)
+  for _, item in ipairs(pending) do
+    local other = turn.toolset.transfers[item.call.name]
+    if other and not item.err then
+      turn.assistant, turn.history = other, nil
+      turn.model, turn.model_name = turn.job.model_of(other)
+      local change = { handed_to = { assistant = other.name, model = turn.model_name }, started = { turn:model_step() } }
+      turn.model_seq = turn:advance(change)[1]
+      return
     end
   end
-  if count == 1 then
-    return work()
-  end
-  local group <close> = task.group()
-  for _ = 1, math.min(count, limit) do
-    group:spawn(work)
-  end
-  group:wait()
 end
 
 
--- The calls of one answer. One batch stores the answer and says that its tools begin; each result is stored when it is there;
--- one more says that the next model call begins.
-function turn:call_tools(calls, finished, goes_on)
-  local steps, results, failures = {}, {}, {}
-  for position, call in ipairs(calls) do
-    local found = self.assistant.tools[call.name]
-    steps[position] = {
-      kind = "tool", name = call.name, call_id = call.id, input = call.arguments, idempotent = found ~= nil and found.idempotent,
-    }
+-- Does what the calls at hand allow. True: the run waits for somebody.
+local function work_off(turn)
+  local pending = turn.pending
+  tool_calls.work_off(turn, pending)
+  if tool_calls.waiting(pending)[1] then
+    return true
   end
-  local seqs = commit(runs.advance, self.job.db, self.row, { finished = { finished }, started = steps })
-  side_by_side(#calls, self.assistant.tool_concurrency, function(position)
-    results[position], failures[position] = self:call_tool(calls[position], seqs[position])
-  end)
-  for position = 1, #calls do
-    self.stored[#self.stored + 1] = results[position]
-    self:judge(failures[position])
+  turn.pending = nil
+  for _, item in ipairs(pending) do
+    if item.message and not item.is_stored then
+      turn.stored[#turn.stored + 1] = item.message
+    end
+    judge(turn, item.err)
   end
-  if goes_on then
-    self.model_seq = commit(runs.advance, self.job.db, self.row, { started = { self:model_step() } })[1]
-  end
+  limits.note_round(turn, pending)
+  hand_over(turn, pending)
 end
 
 
--- Endings
-
-function turn:usage_row()
-  return { usage = self.usage, cost_nano = self.has_price and self.usage and self.cost or nil }
-end
-
-
-function turn:complete(status, answer, finished)
-  local job, row = self.job, self.row
-  local ending = self:usage_row()
-  ending.status = status
-  commit(runs.advance, job.db, row, { finished = { finished }, ended = ending })
-  self.is_settled = true
-  if self.usage then
-    job.emit { type = "usage", usage = self.usage }
-  end
-  if status == "completed" then
-    job.emit { type = "stop", reason = answer.finish_reason, raw = answer.finish_reason_raw }
-  else
-    job.emit { type = "stop", reason = "other", raw = "max_steps" }
-  end
-  return {
-    id = row.id, status = status, content = answer.content, message = answer:to_message(), reasoning = answer.reasoning,
-    refusal = answer.refusal, tool_calls = answer.tool_calls, usage = self.usage, cost = ending.cost_nano, steps = self.steps,
-    provider = answer.provider, model = answer.model, finish_reason = answer.finish_reason,
-  }
-end
-
-
--- What a run leaves that did not come to its end: the text that had arrived, marked as partial, and why it stopped.
-function turn:settle(err)
-  local ending = self:usage_row()
-  ending.error = err
-  ending.status = errors.is(err, "cancelled") and "cancelled" or "failed"
-  if self.stream then
-    local answer = self:take_usage(self.stream)
-    ending.attempts = self.stream.rows
-    if answer.content ~= "" then
-      ending.message = { role = "assistant", content = answer.content }
-      ending.message_status = "partial"
+---Drives a turn to its end, or until it waits for a person.
+---@param turn table
+---@return perilune.Run
+function M.go(turn)
+  turn.stored = {}
+  prepare(turn)
+  while true do
+    if turn.pending and work_off(turn) then
+      return turn:park(tool_calls.waiting(turn.pending))
+    end
+    prepare(turn)
+    local stop_when = turn.assistant.stop_when
+    if turn.last and stop_when and stop_when { answer = turn.last, run = turn.row, steps = turn.steps, usage = turn.usage } then
+      return turn:complete("completed", turn.last)
+    end
+    local why = not turn.model_seq and limits.reached(turn)
+    if why then
+      return turn:complete("incomplete", turn.last, { why = why })
+    end
+    local answer, finished = ask(turn)
+    if not answer.has_tool_calls then
+      local run = M.finish(turn, answer, finished)
+      if run then
+        return run
+      end
+    else
+      why = plan_calls(turn, answer, finished)
+      if why then
+        return turn:complete("incomplete", answer, { why = why, finished = finished })
+      end
     end
   end
-  local saved, problem = runs.advance(self.job.db, self.row, { ended = ending })
-  if not saved then
-    log.write("error", "agent", ("the end of run %s could not be stored: %s"):format(self.row.id, tostring(problem)))
-  end
 end
 
 
-function turn_metatable:__close(err)
-  if not self.is_settled then
-    self.is_settled = true
-    task.shield(WRITE_SECONDS, turn.settle, self, errors.wrap(err))
+---The end of a run whose model called no tool; nil when the answer has to be made again.
+---@param turn table
+---@param answer perilune.Response
+---@param finished perilune.StepEnding
+---@return perilune.Run?
+function M.finish(turn, answer, finished)
+  local output, complaint = outputs.read(turn.assistant, answer)
+  if complaint then
+    turn.output_repairs = turn.output_repairs + 1
+    if turn.output_repairs > turn.assistant.max_repairs then
+      turn:advance { finished = { finished } }
+      error(errors.new { kind = "schema", code = "output", message = complaint, details = { content = answer.content } }, 0)
+    end
+    finished.reply = outputs.reply(complaint)
+    turn.stored[#turn.stored + 1] = finished.reply
+    turn.model_seq = turn:advance({ finished = { finished }, started = { turn:model_step() } })[1]
+    return nil
   end
+  guards.check_output(turn, answer, output)
+  return turn:complete("completed", answer, { finished = finished, output = output })
 end
 
 

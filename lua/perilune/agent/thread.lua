@@ -1,24 +1,19 @@
 -- Threads as scripts use them: a persistent conversation, opened by key, on which assistants run.
 local assistants = require "perilune.agent.assistant"
-local channel = require "perilune.std.channel"
 local check = require "perilune.std.check"
-local errors = require "perilune.std.errors"
-local loop = require "perilune.agent.loop"
+local export = require "perilune.agent.export"
+local jobs = require "perilune.agent.job"
 local message_shape = require "perilune.model.message"
 local messages = require "perilune.store.messages"
-local stream = require "perilune.model.stream"
-local task = require "perilune.sys.task"
 local threads = require "perilune.store.threads"
+require "perilune.agent.resumption" -- run:resume
 
 local M = {}
 
 local methods = {}
 local metatable = { __name = "perilune.Thread", __index = methods }
 
--- Events that wait to be read; above it the run waits, and with it the provider.
-local EVENTS_WAITING_MAX = 16
-
-local run_options = { on_event = "function" }
+local run_options = { on_event = "function", person = "function", cancel = "table", metadata = "table" }
 
 local orders = { "asc", "desc" }
 
@@ -52,18 +47,34 @@ end
 ---@field key? string
 ---@field db table
 
+---A thread as scripts use it, of its row.
+---@param app perilune.App
+---@param row perilune.ThreadRow
+---@return perilune.Thread
+function M.of(app, row)
+  row.app = app
+  return setmetatable(row, metatable)
+end
+
+
+---Raises unless it can be the key of a thread; blames the caller of the function that checks.
+---@param where string
+---@param key string
+function M.check_key(where, key)
+  if key == "" or #key > KEY_BYTES_MAX or not utf8.len(key) then
+    check.fail(("%s: a key is 1 to %d bytes of text"):format(where, KEY_BYTES_MAX), 3)
+  end
+end
+
+
 ---Opens the thread of that key, or creates it.
 ---@param app perilune.App
 ---@param key string
 ---@return perilune.Thread
 function M.open(app, key)
   check.string("perilune.thread: key", key)
-  if key == "" or #key > KEY_BYTES_MAX or not utf8.len(key) then
-    check.fail(("perilune.thread: a key is 1 to %d bytes of text"):format(KEY_BYTES_MAX))
-  end
-  local row = must(threads.open(app:database(), key))
-  row.app = app
-  return setmetatable(row, metatable)
+  M.check_key("perilune.thread", key)
+  return M.of(app, must(threads.open(app:database(), key)))
 end
 
 
@@ -77,56 +88,41 @@ local function check_input(where, assistant, input)
 end
 
 
-local function job_of(self, assistant, input, emit)
-  local model, name = self.app:model_of(assistant)
-  return {
-    db = self.app:database(), thread = self, assistant = assistant, input = input, model = model, model_name = name, emit = emit,
-  }
-end
-
-
-local function ignore() end
-
-
----Runs the assistant on what the user says; waits for the whole answer and raises what made it fail.
+---Runs the assistant on what the user says; waits for the whole answer and raises what made it fail. A run that waits for a person
+---(`run.status` is "waiting_approval" or "waiting_tool") is returned as it is; `run:approve()` and `run:resume()` go on with it.
 ---@param assistant perilune.Assistant
 ---@param input string|table[]
----@param options? { on_event: fun(event: table)? }
+---@param options? perilune.RunOptions
 ---@return perilune.Run
 function methods:run(assistant, input, options)
   options = check.options("thread:run", options, run_options)
   check_input("thread:run", assistant, input)
-  return loop.run(job_of(self, assistant, input, options.on_event or ignore))
-end
-
-
--- The task of a streamed run. It is one of the places where an error ends: as the last event of the stream.
-local function produce(events, job)
-  local ok, err = pcall(loop.run, job)
-  if not ok then
-    task.shield(10, events.put, events, { type = "error", error = errors.wrap(err) })
-  end
-  events:close()
+  return jobs.run(jobs.new(self.app, self, assistant, input, options))
 end
 
 
 ---The same as a stream of events: `for event in thread:stream(...) do`. Closing it cancels the run.
 ---@param assistant perilune.Assistant
 ---@param input string|table[]
+---@param options? perilune.RunOptions
 ---@return perilune.Stream
-function methods:stream(assistant, input)
+function methods:stream(assistant, input, options)
+  options = check.options("thread:stream", options, run_options)
   check_input("thread:stream", assistant, input)
-  local events = channel.new(EVENTS_WAITING_MAX)
-  local job = job_of(self, assistant, input, function(event)
-    events:put(event)
-  end)
-  local producer = task.spawn(produce, events, job)
-  return stream.new(function()
-    return events:get()
-  end, function()
-    producer:cancel()
-    while events:get() do end -- until the run has written its last row
-  end)
+  return jobs.stream(jobs.new(self.app, self, assistant, input, options))
+end
+
+
+---The same in the background: returns once the run's first rows are stored. `run:wait()`, `run:events()` and `run:cancel()` are for
+---what becomes of it.
+---@param assistant perilune.Assistant
+---@param input string|table[]
+---@param options? perilune.RunOptions
+---@return perilune.Run
+function methods:start(assistant, input, options)
+  options = check.options("thread:start", options, run_options)
+  check_input("thread:start", assistant, input)
+  return jobs.start(jobs.new(self.app, self, assistant, input, options))
 end
 
 
@@ -151,6 +147,38 @@ function methods:messages(options)
     check.fail("thread:messages: 'limit' must be at least 1")
   end
   return must(messages.list(self.app:database(), self, options))
+end
+
+
+---A new thread with the messages of this one up to a number (all of them without one). Its runs stay here.
+---@param at? integer
+---@param options? { key: string?, title: string?, metadata: table? }
+---@return perilune.Thread
+function methods:fork(at, options)
+  options = check.options("thread:fork", options, { key = "string", title = "string", metadata = "table" })
+  if options.key then
+    M.check_key("thread:fork", options.key)
+  end
+  return M.of(self.app, must(threads.fork(self.app:database(), self, at, options)))
+end
+
+
+---The whole thread as text: complete as JSON, readable as Markdown.
+---@param format? "json"|"markdown" default "markdown"
+---@return string
+function methods:export(format)
+  return export.text(self.app:database(), self, format or "markdown")
+end
+
+
+---Changes title and metadata; perilune.json.null removes one.
+---@param changes { title: string?, metadata: table? }
+---@return perilune.Thread self
+function methods:update(changes)
+  changes = check.options("thread:update", changes, { title = "string|userdata", metadata = "table|userdata" })
+  local row = must(threads.update(self.app:database(), self, changes))
+  self.title, self.metadata, self.updated_at = row.title, row.metadata, row.updated_at
+  return self
 end
 
 

@@ -4,13 +4,15 @@ local errors = require "perilune.std.errors"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 local perilune = require "perilune"
+local people = require "perilune.cli.person"
 local proc = require "perilune.sys.proc"
 local task = require "perilune.sys.task"
 local threads = require "perilune.store.threads"
 
 local M = {
-  usage = "chat [OPTION...] [MODEL]",
-  summary = "Talks to a model. The conversation is a thread in the database. Ctrl-C stops an answer, Ctrl-D ends the chat.",
+  usage = "chat [OPTION...] [NAME]",
+  summary = "Talks to an assistant of the database, or to a model. "
+    .. "The conversation is a thread in the database. Ctrl-C stops an answer, Ctrl-D ends the chat.",
   options = {
     { names = { "--thread", "-t" }, key = "thread", value = "KEY", help = "keep the conversation under this name" },
     { names = { "--continue", "-c" }, key = "continue", help = "go on with the latest conversation" },
@@ -78,10 +80,23 @@ local function answer(thread, assistant, line)
 end
 
 
+-- The assistant of that name in the database; else a plain one that talks to the model of that name.
+local function assistant_of(name, values, app)
+  local found, err = perilune.try(app.assistant, app, name or "")
+  if name and found and not values.system then
+    return found
+  elseif err and err.kind ~= "not_found" then
+    error(err, 0)
+  end
+  return perilune.assistant { name = "chat", model = name, instructions = values.system }
+end
+
+
 function M.run(values, words, app)
   options.at_most("chat", words, 1)
-  local assistant = perilune.assistant { name = "chat", model = words[1], instructions = values.system }
+  local assistant = assistant_of(words[1], values, app)
   app:model_of(assistant) -- a wrong name, a missing key: now, and not after the first question
+  app.person = people.here()
   local key = key_of(values, app)
   local thread = perilune.thread(key)
   local is_tty = proc.is_tty(0) and proc.is_tty(1)

@@ -3,6 +3,7 @@ local cassettes = require "perilune.cli.cassette"
 local errors = require "perilune.std.errors"
 local fs = require "perilune.sys.fs"
 local options = require "perilune.cli.options"
+local people = require "perilune.cli.person"
 local proc = require "perilune.sys.proc"
 local task = require "perilune.sys.task"
 
@@ -74,6 +75,7 @@ function M.run(values, words, app)
   local _ <close> = cassettes.insert("run", values, app)
   words[0] = path or chunk_name:sub(2)
   rawset(_G, "arg", words)
+  app.person = people.here()
   if values.slice then
     task.slice(values.slice)
   end

@@ -8,14 +8,17 @@ local text = require "perilune.std.text"
 
 local M = {}
 
-M.ARGUMENTS_BYTES_MAX = 4 * 1024 * 1024
+M.ARGUMENTS_BYTES_MAX = 1024 * 1024
 M.MESSAGE_BYTES_MAX = 2000 -- of an error, as the model sees it
+
+local MARK = "…" -- where text.truncate has cut
 
 ---@class perilune.ToolResult
 ---@field content string what the model reads
 ---@field is_error boolean
 ---@field error? perilune.Error with is_error
----@field is_cut? boolean the content was longer
+---@field whole? string the content, when it was too long to be shown whole
+---@field shown_bytes? integer how much of it is shown
 
 
 -- An error object of kind `tool`; `code` is "arguments", "raised", "returned", "timeout" or "result".
@@ -77,8 +80,12 @@ local function limited(content, bytes)
   if #content <= bytes then
     return { content = content, is_error = false }
   end
+  local shown = text.truncate(content, bytes)
   local note = ("\n[cut: the result has %d bytes, only its beginning is shown]"):format(#content)
-  return { content = text.truncate(content, bytes) .. note, is_error = false, is_cut = true }
+  return {
+    content = shown .. note, is_error = false, whole = content,
+    shown_bytes = #shown - (bytes >= #MARK and #MARK or 0),
+  }
 end
 
 
@@ -101,7 +108,7 @@ local function returned(tool, value, err)
   if type(value) == "string" then
     return limited(value, tool.result_bytes)
   elseif value == nil and err ~= nil then
-    return failed(failure(tool, "returned", message_of(err), err))
+    return failed(failure(tool, "returned", message_of(err), err, type(err) == "table" and err.details or nil))
   elseif value == nil then
     return { content = "done", is_error = false }
   end

@@ -1,0 +1,188 @@
+-- A run goes on where its rows end: finished steps are reused, a model call whose answer is lost is made again, tool calls that had
+-- begun are made again when they are idempotent, with the same key; else nobody knows whether they had their effect, and a person
+-- decides. Doing this twice, or being killed in the middle of it, changes nothing.
+local errors = require "perilune.std.errors"
+local messages = require "perilune.store.messages"
+local steps = require "perilune.store.steps"
+local turns = require "perilune.agent.turn"
+local usage = require "perilune.store.usage"
+
+local M = {}
+
+
+local function must(value, err)
+  if value == nil then
+    error(err, 0)
+  end
+  return value
+end
+
+
+-- The assistant that was at work: the one that is given, or one that it hands over to.
+local function find_assistant(assistant, name, seen)
+  if assistant.name == name or name == nil then
+    return assistant
+  end
+  seen = seen or {}
+  seen[assistant] = true
+  for _, other in ipairs(assistant.handoffs) do
+    local found = not seen[other] and find_assistant(other, name, seen)
+    if found then
+      return found
+    end
+  end
+end
+
+
+-- What the run has used up to now.
+local function add_up(turn)
+  for _, row in ipairs(must(usage.attempts(turn.job.db, turn.row))) do
+    local counted = row.prompt_tokens and {
+      prompt_tokens = row.prompt_tokens, completion_tokens = row.completion_tokens or 0,
+      total_tokens = row.prompt_tokens + (row.completion_tokens or 0), estimated = row.estimated or nil,
+    } or nil
+    turn:add_usage({ row }, counted)
+  end
+end
+
+
+local function split_name(name)
+  local provider, model = (name or ""):match("^([^/]+)/(.+)$")
+  return provider or "unknown", model or name or "unknown"
+end
+
+
+-- A model call was under way: its answer is lost, what it cost is not known, and it is made again.
+local function lose(turn, step)
+  local provider, model = split_name(step.name)
+  turn:show {
+    type = "attempt_discarded", provider = provider, model = model,
+    error = errors.new { kind = "internal", code = "interrupted", message = "the process ended in the middle of this answer" },
+  }
+  turn.model_seq = turn:advance {
+    lost = { { seq = step.seq, attempt = { provider = provider, model = model, outcome = "unknown", started_at = step.started_at } } },
+    started = { turn:model_step() },
+  }[1]
+end
+
+
+-- The calls of the last answer of this run, in order.
+local function last_calls(turn)
+  local list = must(messages.list(turn.job.db, turn.job.thread, { order = "desc", limit = 1000 }))
+  for _, stored in ipairs(list) do
+    if stored.run_id == turn.row.id and stored.message.tool_calls then
+      return stored.message.tool_calls
+    end
+  end
+  return {}
+end
+
+
+-- One call and its step, as an item of agent/tool_calls.lua; `held` collects those of which nobody knows anything.
+local function item_of(call, step, position, held)
+  local item = {
+    call = call, position = position, seq = step.seq, idempotent = step.idempotent, waits_for = step.waits_for,
+    decision = step.decision,
+  }
+  if step.status == "finished" then
+    local result = step.result or {}
+    item.state, item.is_stored = "done", true
+    item.message = { content = "" }
+    item.err = result.is_error and errors.new { kind = "tool", code = result.code, message = "the call failed" } or nil
+  elseif step.status == "waiting" then
+    item.state = "waiting"
+  elseif step.idempotent then
+    item.state, item.is_again = "ready", true
+  else
+    item.state, item.waits_for = "waiting", "outcome"
+    held[#held + 1] = step.seq
+  end
+  return item
+end
+
+
+-- The tools of the last answer: what is done, what can be done, what waits.
+local function restore_calls(turn, list, first)
+  local calls, items, held, again = last_calls(turn), {}, {}, {}
+  for position = first, #list do
+    local call = calls[position - first + 1]
+    if not call then
+      break
+    end
+    local item = item_of(call, list[position], position - first + 1, held)
+    items[#items + 1] = item
+    again[#again + 1] = item.is_again and item.seq or nil
+  end
+  if held[1] or again[1] then
+    turn:advance { held = held, begun = again }
+  end
+  turn.pending = items[1] and items or nil
+end
+
+
+local function count(turn, list)
+  for _, step in ipairs(list) do
+    local result = step.status == "finished" and step.result or {}
+    if step.kind == "model" and step.status ~= "started" then
+      turn.asked = turn.asked + (step.status == "finished" and 1 or 0)
+    elseif step.kind == "tool" then
+      turn.called = turn.called + 1
+    end
+    turn.steps = turn.steps + (step.status == "finished" and 1 or 0)
+    turn.has_results = turn.has_results or result.has_whole
+    if result.code == "arguments" or result.code == "unknown" then
+      turn.repairs = turn.repairs + 1
+    end
+  end
+end
+
+
+-- The repairs of the batch at hand are counted when it is judged.
+local function discount(turn)
+  for _, item in ipairs(turn.pending or {}) do
+    if item.err and (item.err.code == "arguments" or item.err.code == "unknown") then
+      turn.repairs = turn.repairs - 1
+    end
+  end
+end
+
+
+local function restore(turn)
+  local list = must(steps.list(turn.job.db, turn.row))
+  count(turn, list)
+  add_up(turn)
+  local last
+  for position, step in ipairs(list) do
+    last = step.kind == "model" and step.status ~= "unknown" and position or last
+  end
+  if last and list[last].status == "started" then
+    lose(turn, list[last])
+  elseif last and list[last + 1] then
+    restore_calls(turn, list, last + 1)
+    discount(turn)
+  end
+end
+
+
+---The turn of a run that this process has just claimed.
+---@param job perilune.Job
+---@param row perilune.RunRow
+---@return table turn
+function M.turn(job, row)
+  local found = find_assistant(job.assistant, row.assistant)
+  if found and found ~= job.assistant then
+    job.assistant = found
+    job.model, job.model_name = job.model_of(found)
+  end
+  local turn = turns.new(job, row)
+  local guard <close> = setmetatable({}, { __close = function(_, err) -- luacheck: ignore 211
+    if err then
+      getmetatable(turn).__close(turn, err)
+    end
+  end })
+  restore(turn)
+  return turn
+end
+
+
+return M
