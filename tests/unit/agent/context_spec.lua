@@ -1,8 +1,8 @@
 local context = require "perilune.agent.context"
 
 
-local function call(id)
-  return { id = id, name = "f", arguments = "{}" }
+local function call(id, name)
+  return { id = id, name = name or "f", arguments = "{}" }
 end
 
 
@@ -16,25 +16,33 @@ local function assistant(...)
 end
 
 
+local function says(text)
+  return { role = "assistant", content = text }
+end
+
+
 local function user(text)
   return { role = "user", content = text or "?" }
 end
 
 
--- What every request must keep: each call has exactly one result, right after the message that made it; each result its call.
-local function assert_no_orphans(messages)
-  local position = 1
-  while messages[position] do
-    local message = messages[position]
-    assert.not_equal("tool", message.role)
-    position = position + 1
-    for _, made in ipairs(message.tool_calls or {}) do
-      local following = messages[position]
-      assert.equal("tool", following and following.role)
-      assert.equal(made.id, following.tool_call_id)
-      position = position + 1
+-- The messages in one line: "user assistant(a b) a=ok b=lost user".
+local function outline(messages)
+  local words = {}
+  for position, message in ipairs(messages) do
+    local word = message.role
+    if message.role == "tool" then
+      word = ("%s=%s"):format(message.tool_call_id, message.content:find("unknown") and "lost" or message.content)
+    elseif message.tool_calls then
+      local ids = {}
+      for at, made in ipairs(message.tool_calls) do
+        ids[at] = made.id
+      end
+      word = ("%s(%s)"):format(word, table.concat(ids, " "))
     end
+    words[position] = word
   end
+  return table.concat(words, " ")
 end
 
 
@@ -44,51 +52,99 @@ describe("a request's messages", function()
     assert.same({ user "hi" }, context.build({ user "hi" }, ""))
   end)
 
+  it("go on with the summary, as something that the user shows", function()
+    local built = context.build({ user "and?" }, "Be brief.", { text = "They spoke of boats." })
+    assert.equal("system user user", outline(built))
+    assert.matches("^%(Summary of the conversation so far%..*%)\n\nThey spoke of boats%.$", built[2].content)
+  end)
+
   it("have the results in the order of their calls", function()
     local built = context.build { user(), assistant(call "a", call "b"), result("b", "second"), result("a", "first") }
-    assert.same({ "first", "second" }, { built[3].content, built[4].content })
+    assert.equal("user assistant(a b) a=first b=second", outline(built))
   end)
 
   it("say what happened to a call whose result was never stored", function()
     local built = context.build { user(), assistant(call "a", call "b"), result "b", user "go on" }
+    assert.equal("user assistant(a b) a=lost b=ok user", outline(built))
     assert.is_true(built[3].is_error)
-    assert.matches("unknown", built[3].content)
-    assert.equal("go on", built[5].content)
-    assert_no_orphans(built)
+    assert.equal("f", built[3].name)
   end)
 
-  it("leave out results without a call, and empty answers", function()
-    local built = context.build { user(), result "x", { role = "assistant" }, { role = "assistant", content = "" }, user "2" }
-    assert.same({ user(), user "2" }, built)
+  it("have a result that came late right after its call", function()
+    local built = context.build { user(), assistant(call "a", call "b"), result "b", user "go on", says "yes", result("a", "late") }
+    assert.equal("user assistant(a b) a=late b=ok user assistant", outline(built))
   end)
 
-  it("begin at a message that can begin an exchange when the window cuts one", function()
-    local built = context.build { result "a", { role = "assistant", content = "late" }, user "now" }
-    assert.same({ user "now" }, built)
+  it("leave out results that have no call, or come twice", function()
+    assert.equal("user user", outline(context.build { user(), result "x", user "2" }))
+    assert.equal("user assistant(a) a=1", outline(context.build { user(), assistant(call "a"), result("a", "1"), result("a", "2") }))
+    assert.equal("user assistant(a) a=ok", outline(context.build { user(), result("a", "early"), assistant(call "a"), result "a" }))
   end)
 
-  it("keep two calls with the same id apart", function()
-    local built = context.build { user(), assistant(call "a", call "a"), result("a", "1"), result("a", "2"), result("a", "3") }
-    assert.same({ "1", "2" }, { built[3].content, built[4].content })
-    assert.equal(4, #built)
-  end)
-
-  it("never hold an orphan, whatever the history (2,000 random ones, cut anywhere)", function()
-    math.randomseed(7)
-    local makers = {
-      function() return user() end,
-      function() return { role = "assistant", content = math.random(2) == 1 and "text" or nil } end,
-      function() return assistant(call(tostring(math.random(4))), call(tostring(math.random(4)))) end,
-      function() return result(tostring(math.random(4))) end,
-      function() return result(tostring(math.random(4))) end,
-    }
-    for _ = 1, 2000 do
-      local history = {}
-      for position = 1, math.random(0, 25) do
-        history[position] = makers[math.random(#makers)]()
-      end
-      local first = math.random(1, #history + 1)
-      assert_no_orphans(context.build(table.move(history, first, #history, 1, {}), math.random(2) == 1 and "x" or nil))
+  it("leave out answers that say nothing, and keep a refusal and what a provider wants back", function()
+    for _, nothing in ipairs { {}, { content = "" }, { content = " \n" }, { content = {} }, { tool_calls = {} } } do
+      nothing.role = "assistant"
+      assert.equal("user user", outline(context.build { user(), nothing, user "2" }))
     end
+    local refusal = { role = "assistant", refusal = "No." }
+    local opaque = { role = "assistant", provider_items = { provider = "p", model = "m", items = { {} } } }
+    assert.same({ user(), refusal, opaque }, context.build { user(), refusal, opaque })
+  end)
+
+  it("leave out messages of a role that nobody knows", function()
+    assert.equal("user", outline(context.build { user(), { role = "narrator", content = "Meanwhile" } }))
+  end)
+
+  it("begin at a user's message when the window cuts an exchange, and keep instructions that stand before it", function()
+    assert.same({ user "now" }, context.build { result "a", says "late", user "now" })
+    local developer = { role = "developer", content = "In French." }
+    assert.equal("developer user assistant",
+      outline(context.build { developer, assistant(call "a"), user(), result "a", says "oui" }))
+  end)
+
+  it("give calls of the same id ids of their own, in one answer and over several", function()
+    local stored = {
+      user(), assistant(call "a", call "a"), result("a", "1"), result("a", "2"), result("a", "3"), says "so",
+      user(), assistant(call "a", call "a_2"), result("a_2", "5"), result("a", "4"),
+    }
+    assert.equal("user assistant(a a_2) a=1 a_2=2 assistant user assistant(a_3 a_2_2) a_3=4 a_2_2=5", outline(context.build(stored)))
+    assert.equal("a", stored[2].tool_calls[2].id)
+    assert.equal("a", stored[4].tool_call_id)
+    assert.equal("user assistant(call call_2) call=x call_2=lost",
+      outline(context.build { user(), assistant(call "", call ""), result("", "x") }))
+  end)
+
+  it("do not give the result of a call to an older one of the same id", function()
+    local built = context.build { user(), assistant(call "a"), user(), assistant(call "a"), result("a", "new"), result("a", "?") }
+    assert.equal("user assistant(a) a=lost user assistant(a_2) a_2=new", outline(built))
+  end)
+
+  it("keep what a provider wants back with its message, also when an id is changed", function()
+    local items = { provider = "p", model = "m", items = { { type = "thinking" } } }
+    local second = assistant(call "a")
+    second.provider_items = items
+    local built = context.build { user(), assistant(call "a"), result "a", second, result "a" }
+    assert.equal(items, built[4].provider_items)
+    assert.equal("a_2", built[4].tool_calls[1].id)
+    assert.equal("f", built[4].tool_calls[1].name)
+  end)
+
+  it("are the same tables as the stored ones where nothing had to be changed", function()
+    local stored = { user(), assistant(call "a"), result "a", says "done" }
+    for position, message in ipairs(context.build(stored)) do
+      assert.equal(stored[position], message)
+    end
+  end)
+end)
+
+
+describe("an interrupted answer", function()
+  it("is its text only: its calls were never made", function()
+    local message = { role = "assistant", content = "Let me", tool_calls = { call "a" }, provider_items = { items = {} } }
+    assert.same(says "Let me", context.message_of { status = "partial", message = message })
+    assert.equal(1, #message.tool_calls)
+    assert.equal(message, context.message_of { status = "complete", message = message })
+    local only_call = context.message_of { status = "partial", message = assistant(call "a") }
+    assert.equal("user user", outline(context.build { user(), only_call, result "a", user() }))
   end)
 end)
