@@ -42,8 +42,60 @@ function methods:database()
 end
 
 
+---The connection to an MCP server of the configuration (`mcp = { files = { command = … } }`); made by the first call.
+---@param name string
+---@return perilune.mcp.Server
+function methods:mcp(name)
+  self.servers = self.servers or {}
+  if not self.servers[name] then
+    local options = { name = name }
+    for option, value in pairs(self.settings.mcp[name]) do
+      options[option] = value
+    end
+    local server = require("perilune.tool.mcp").connect(options)
+    if self.servers[name] then -- another task was faster
+      server:close()
+    else
+      self.servers[name] = server
+    end
+  end
+  return self.servers[name]
+end
+
+
+---What works for this application beside the script: each of these tasks ends its errors itself. Closing ends them first.
+---@return perilune.TaskGroup
+function methods:background()
+  self.tasks = self.tasks or require("perilune.sys.task").group()
+  return self.tasks
+end
+
+
+local function end_all(tasks)
+  local group <close> = tasks
+  group:cancel("shutdown")
+end
+
+
+---The assistant of that name, see agent/registry.lua. Raises `not_found`.
+---@param name string
+---@return perilune.Assistant
+function methods:assistant(name)
+  return require("perilune.agent.registry").find(self, name)
+end
+
+
 ---Closes what was opened.
 function methods:close()
+  local tasks = self.tasks
+  self.tasks = nil
+  if tasks then
+    end_all(tasks)
+  end
+  for name, server in pairs(self.servers or {}) do
+    self.servers[name] = nil
+    server:close()
+  end
   local db = self.db
   self.db = nil
   if db then

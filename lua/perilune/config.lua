@@ -15,7 +15,7 @@ local field_types = {
   ca_file = "string", verify_ssl = "boolean", env = "table", prices = "table", failover = "string", fallbacks = "table",
   context_fallbacks = "table", exclude = "table", exclude_images = "table", max_retries = "integer", retry = "table", breaker = "table",
   hedge = "number", on_interrupt = "string", max_error_length = "integer", truncate_long_errors = "boolean", log_http = "boolean",
-  log_http_requests = "boolean", log_http_responses = "boolean",
+  log_http_requests = "boolean", log_http_responses = "boolean", mcp = "table", tools = "table",
 }
 
 -- A price, in dollars per million tokens: prices = { ["openai/my-model"] = { input = 1.5, output = 6 } }.
@@ -126,6 +126,8 @@ end
 local function check_fields(where, values)
   check.options(where, values, field_types, NOBODY)
   check.map(where .. ": env", values.env or {}, "string", NOBODY)
+  check.map(where .. ": mcp", values.mcp or {}, "table", NOBODY)
+  check.map(where .. ": tools", values.tools or {}, "table", NOBODY)
   if next(values) then
     require("perilune.model.settings").check_values(where, values, NOBODY)
   end

@@ -40,7 +40,8 @@ end
 ---@param options table name, model, fallbacks, instructions, tools, ...
 ---@return perilune.Assistant
 function M.assistant(options)
-  return require("perilune.agent.assistant").new(options)
+  require "perilune.agent.delegate" -- assistant:as_tool
+  return require("perilune.agent.assistant").new(options, require("perilune.agent.defined").add)
 end
 
 
@@ -49,6 +50,14 @@ end
 ---@return perilune.mcp.Server
 function M.mcp(options)
   return require("perilune.tool.mcp").connect(options)
+end
+
+
+---An assistant with a conversation of its own, in memory: `agent:chat(text)`, `:chat_stream(text)`, `:register_tool(tool)`, …
+---@param options table those of perilune.assistant; `system` is another word for `instructions`
+---@return perilune.Agent
+function M.agent(options)
+  return require("perilune.agent.agent").new(the_app(), options)
 end
 
 
@@ -171,6 +180,39 @@ function M.gather(functions)
 end
 
 
+---Defines a workflow: a function whose steps are done once, whatever happens to the process.
+---@param name string
+---@param run fun(flow: perilune.Flow, input: any): any
+---@return perilune.Workflow
+function M.workflow(name, run)
+  return require("perilune.agent.workflow").define(the_app(), name, run)
+end
+
+
+---For `perilune serve`: what answers requests like "POST /hooks/github".
+---@param pattern string
+---@param run fun(request: table): any
+function M.route(pattern, run)
+  return require("perilune.agent.hooks").route(the_app(), pattern, run)
+end
+
+
+---For `perilune serve`: a job that runs again and again.
+---@param interval string|number "10m", or seconds
+---@param run fun(due: number)
+function M.every(interval, run)
+  return require("perilune.agent.schedule").every(the_app(), interval, run)
+end
+
+
+---For `perilune serve`: a job at times, in UTC.
+---@param expression string "0 9 * * mon-fri"
+---@param run fun(due: number)
+function M.cron(expression, run)
+  return require("perilune.agent.schedule").cron(the_app(), expression, run)
+end
+
+
 M.sleep = task.sleep
 M.deadline = task.deadline
 
@@ -235,16 +277,37 @@ function M.is_retryable(value)
 end
 
 
--- perilune.json, perilune.log, perilune.threads ...: loaded on first use.
+-- perilune.json, perilune.log, ...: loaded on first use.
 local parts = { json = "perilune.json", log = "perilune.log", provider = "perilune.provider", testing = "perilune.testing",
   tools = "perilune.tool.builtin" }
 
+-- perilune.threads, perilune.assistants: functions of these modules, whose first argument is the application.
+local collections = {
+  threads = { "perilune.agent.threads", "create", "get", "list", "search", "delete" },
+  workflows = { "perilune.agent.workflow", "get", "list", "resume" },
+  assistants = { "perilune.agent.registry", "create", "get", "list", "update", "delete" },
+  runs = { "perilune.agent.runs", "get", "list", "resume", "cancel", "recover" },
+}
+
+
+local function bind(collection)
+  local module, bound = require(collection[1]), {}
+  for position = 2, #collection do
+    local f = module[collection[position]]
+    bound[collection[position]] = function(...)
+      return f(the_app(), ...)
+    end
+  end
+  return bound
+end
+
+
 return setmetatable(M, {
   __index = function(self, name)
-    if not parts[name] then
+    if not parts[name] and not collections[name] then
       local text = require "perilune.std.text"
       local names = {}
-      for _, known in ipairs { self, parts } do
+      for _, known in ipairs { self, parts, collections } do
         for one in next, known do
           names[#names + 1] = one
         end
@@ -252,7 +315,7 @@ return setmetatable(M, {
       local nearest = text.suggest(tostring(name), names)
       check.fail(("perilune.%s does not exist%s"):format(name, nearest and (", did you mean perilune." .. nearest .. "?") or ""))
     end
-    local part = require(parts[name])
+    local part = parts[name] and require(parts[name]) or bind(collections[name])
     rawset(self, name, part)
     return part
   end,

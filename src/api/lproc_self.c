@@ -14,6 +14,7 @@
 #include "../script/task.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CONSOLE_TYPE "perilune.proc.console"
@@ -55,6 +56,17 @@ static int check_fd(lua_State *L, int min)
 static int f_is_tty(lua_State *L)
 {
     lua_pushboolean(L, isatty(check_fd(L, STDIN_FILENO)));
+    return 1;
+}
+
+/* columns(fd) -> integer | nil when it is no terminal */
+static int f_columns(lua_State *L)
+{
+    struct winsize size;
+    if (ioctl(check_fd(L, STDIN_FILENO), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        lua_pushinteger(L, size.ws_col);
+    else
+        lua_pushnil(L);
     return 1;
 }
 
@@ -164,7 +176,8 @@ static int f_read_stdin(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"self", f_self},           {"is_alive", f_is_alive},     {"env", f_env}, {"is_tty", f_is_tty}, {"write", f_write},
+    {"self", f_self},           {"is_alive", f_is_alive},     {"env", f_env},
+    {"is_tty", f_is_tty},       {"columns", f_columns},       {"write", f_write},
     {"read_line", f_read_line}, {"read_stdin", f_read_stdin}, {NULL, NULL},
 };
 

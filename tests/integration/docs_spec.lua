@@ -29,7 +29,7 @@ local function examples(path)
 end
 
 
-for path, least in pairs { ["README.md"] = 1, ["docs/manual.md"] = 9, ["docs/tools.md"] = 5 } do
+for path, least in pairs { ["README.md"] = 1, ["docs/manual.md"] = 9, ["docs/tools.md"] = 5, ["docs/workflows.md"] = 2 } do
   describe("the examples of " .. path, function()
     local list = examples(path)
 

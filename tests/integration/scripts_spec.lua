@@ -22,11 +22,35 @@ offline: Earlier in this conversation you said: 1. "What's the weather in Paris?
 
 -- What each script prints, run after run on the same database.
 local outputs = {
+  ["approval.lua"] = {
+    'waiting_approval\tdelete_file\t{"path":"old.log"}\nThe log is gone.\nI kept the photos.\n'
+      .. "Error: the user did not allow this call: they are dear to me\n",
+  },
+  ["assistant.lua"] = {
+    "Io\t1822\tcompleted\t2 requests\na guardrail refuses the input: we do not talk about Pluto\n",
+  },
   ["auto.lua"] = { "20 questions, 20 answers\n" },
   ["cancel.lua"] = { "I am the offline model: \n-- stopped --\n" .. greeting("Go on.", 2) },
+  ["compaction.lua"] = { [[
+day 1: the thread has  2 messages, 2 were sent
+day 2: the thread has  4 messages, 4 were sent
+day 3: the thread has  6 messages, 6 were sent
+day 4: the thread has  8 messages, 3 were sent
+day 5: the thread has 10 messages, 5 were sent
+day 6: the thread has 12 messages, 7 were sent
+day 7: the thread has 14 messages, 3 were sent
+day 8: the thread has 16 messages, 5 were sent
+(Summary of the conversation so far. It was written by a program; the messages themselves are not repeated here.)
+
+Logged so far: day 1, 2, 3, 4, 5, 6.
+]] },
   ["failover.lua"] = {
     "Here I am.\tsays third, after\n  first/large retried: overloaded\n  first/large failed: overloaded\n  second/large failed: quota\n"
       .. "all_failed\tbecause of\n  first/large failed: overloaded\n  second/large failed: quota\n",
+  },
+  ["handoff.lua"] = {
+    "Why does the sea rise? The moon pulls the sea. (tides, 3 steps)\n"
+      .. "Why did it get dark at noon? The moon hides the sun. (eclipses, 3 steps)\n",
   },
   ["hello.lua"] = { greeting("Hello, who are you?", 1) .. "(offline/demo, 28 tokens)\n" },
   ["images.lua"] = {
@@ -52,6 +76,9 @@ local outputs = {
       .. 'which differs at messages[1].content: recorded "What is a crater?", asked "What is a tide?". Nothing was sent; record it '
       .. "again, or ask what was recorded\n",
   },
+  ["research.lua"] = {
+    "The moon: People have watched it for ever. It circles the earth. Everybody has painted it.\n5 steps, 4 runs on the way\n",
+  },
   ["stream.lua"] = { greeting("Tell me a short story about the moon.", 1) .. "(36 tokens)\n" },
   ["structured.lua"] = { "Jupiter has a radius of 0 km.\n" }, -- the offline model fills in what it finds in the question
   ["testing_spec.lua"] = { "+++\n3 successes / 0 failures / 0 errors / 0 pending : N seconds\n" },
@@ -62,6 +89,9 @@ local outputs = {
   },
   ["tools.lua"] = { -- the second run remembers the first
     forecast .. "\n", forecast .. ' 2. "What did I ask you before?" 3. "What\'s the weather in Paris?"\n',
+  },
+  ["workflow.lua"] = { -- the second run finds it done
+    "writing about the far side of the moon\nprinting publish/moon: N bytes, key 5c386890...\nprinted\n", "printed\n",
   },
   ["vision.lua"] = {
     greeting("What is in this picture?", 1) .. "media: cannot look at no-such-file.png: No such file or directory\n",

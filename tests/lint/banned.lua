@@ -29,13 +29,18 @@ local boundaries = list [[
   lua/perilune/tool/call.lua
   lua/perilune/tool/mcp/tools.lua
   lua/perilune/serve/handler.lua
-  lua/perilune/agent/thread.lua
+  lua/perilune/agent/job.lua
+  lua/perilune/agent/resumption.lua
+  lua/perilune/agent/workflow/execution.lua
+  lua/perilune/agent/workflow/flow.lua
+  lua/perilune/agent/schedule.lua
   lua/perilune/boot.lua
   lua/perilune/init.lua
   lua/perilune/model/discovery.lua
   lua/perilune/config.lua
   lua/perilune/testing/conformance.lua
-]] -- a tool call, a schema of an MCP server, a request handler, the task of a stream, the main task, perilune.try, a provider file, a configuration file, a case of the kit
+]] -- a tool call, a schema of an MCP server, a request handler, the task of a run, of an execution, an attempt of a step, a job, runs that
+-- go on, the main task, perilune.try, a provider file, a configuration file, a case of the kit
 
 local loaders = list "lua/perilune/config.lua lua/perilune/cli/run.lua lua/perilune/model/discovery.lua"
 

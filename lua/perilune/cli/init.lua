@@ -19,11 +19,14 @@ local commands = {
   { "run", "run an agent script" },
   { "ask", "one answer on standard output" },
   { "chat", "talk to a model in the terminal" },
-  { "threads", "list, show and delete conversations" },
+  { "threads", "list, show, search, fork, export and delete conversations" },
+  { "runs", "what assistants did; approve, reject, resume, cancel" },
+  { "assistants", "assistants that are rows of the database" },
+  { "workflows", "executions of workflows; answer, resume, cancel" },
   { "usage", "what was used, and what it cost" },
   { "providers", "what is known; `providers test FILE` runs the conformance kit" },
   { "models", "the known models, and what they cost" },
-  { "db", "check and back up the database" },
+  { "db", "migrate, check and back up the database" },
   { "test", "run busted specs inside the host" },
 }
 

@@ -1,19 +1,33 @@
 -- perilune threads: the conversations in the database.
 local clock = require "perilune.sys.clock"
+local export = require "perilune.agent.export"
+local fs = require "perilune.sys.fs"
 local json = require "perilune.json"
 local messages = require "perilune.store.messages"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
+local search = require "perilune.store.search"
 local text = require "perilune.std.text"
 local threads = require "perilune.store.threads"
 
 local M = {
-  usage = "threads list | show KEY | delete KEY",
-  summary = "Lists, shows and deletes conversations. KEY is a thread's key or id.",
+  usage = "threads list | show KEY | search TEXT | fork KEY [NEW-KEY] | export KEY | delete KEY",
+  summary = [[
+Lists, shows, searches, copies, exports and deletes conversations. KEY is a thread's key or id. A fork has the messages of the
+thread up to one of them; it is a thread of its own.]],
   options = {
-    { names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, help = "how many (list: 50, show: all)" },
+    {
+      names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1,
+      help = "how many (list: 50, search: 20, show: all)",
+    },
+    { names = { "--at" }, key = "at", value = "N", type = "integer", min = 0, help = "fork: up to this message (all)" },
+    { names = { "--format", "-f" }, key = "format", value = "FORMAT", help = "export: markdown (default) or json" },
+    { names = { "--output", "-o" }, key = "output", value = "FILE", help = "export: into this file" },
   },
-  examples = { "list", "show trip-to-paris", "show trip-to-paris --json", "delete trip-to-paris" },
+  examples = {
+    "list", "show trip-to-paris", "show trip-to-paris --json", "search Louvre", "fork trip-to-paris trip-to-rome --at 4",
+    "export trip-to-paris -o trip.md", "delete trip-to-paris",
+  },
 }
 
 local PAGE = 500
@@ -26,15 +40,6 @@ local function must(value, err)
     error(err, 0)
   end
   return value
-end
-
-
-local function find(db, key)
-  local thread, err = threads.get(db, key)
-  if not thread then
-    error(err, 0)
-  end
-  return thread
 end
 
 
@@ -79,6 +84,12 @@ local function newest(db, limit)
 end
 
 
+-- In a table.
+local function name_of(thread)
+  return text.truncate(((thread.key or thread.id):gsub("%c", " ")), KEY_BYTES_MAX)
+end
+
+
 local actions = {}
 
 
@@ -88,7 +99,7 @@ function actions.list(values, _, db)
     return output.json(json.array(list))
   end
   output.table(list, {
-    { "KEY", function(row) return text.truncate(((row.key or row.id):gsub("%c", " ")), KEY_BYTES_MAX) end },
+    { "KEY", name_of },
     { "MESSAGES", function(row) return row.next_seq - 1 end },
     { "UPDATED", function(row) return clock.iso(row.updated_at) end },
   })
@@ -96,7 +107,7 @@ end
 
 
 function actions.show(values, key, db)
-  local thread = find(db, key)
+  local thread = must(threads.get(db, key))
   local list = all_messages(db, thread, values.limit or math.maxinteger)
   if values.json then
     return output.json { id = thread.id, key = thread.key, messages = json.array(list) }
@@ -108,8 +119,48 @@ function actions.show(values, key, db)
 end
 
 
+function actions.search(values, wanted, db)
+  if wanted == "" or not utf8.len(wanted) then
+    options.fail("threads: what to look for is a text that is not empty")
+  end
+  local list = must(search.threads(db, wanted, { limit = values.limit }))
+  if values.json then
+    return output.json(json.array(list))
+  end
+  output.table(list, {
+    { "KEY", name_of }, { "IN", function(row) return row.match.seq and "message " .. row.match.seq or row.match.field end },
+    { "TEXT", function(row) return (row.match.text:gsub("%c", " ")) end },
+  })
+end
+
+
+function actions.fork(values, key, db, new_key)
+  local forked = must(threads.fork(db, must(threads.get(db, key)), values.at, { key = new_key }))
+  if values.json then
+    return output.json(forked)
+  end
+  output.write((forked.key or forked.id) .. "\n")
+end
+
+
+function actions.export(values, key, db)
+  local format = values.format or values.json and "json" or "markdown"
+  if format ~= "json" and format ~= "markdown" then
+    options.fail("threads: --format is markdown or json, not '%s'", format)
+  end
+  local thread = must(threads.get(db, key))
+  if not values.output then
+    return export.write(db, thread, format, output.write)
+  end
+  must(fs.write(values.output, export.text(db, thread, format)))
+  if not values.quiet then
+    output.note("written to " .. values.output)
+  end
+end
+
+
 function actions.delete(values, key, db)
-  local thread = find(db, key)
+  local thread = must(threads.get(db, key))
   must(threads.delete(db, thread.id))
   if values.json then
     output.json { id = thread.id, deleted = true }
@@ -119,16 +170,22 @@ function actions.delete(values, key, db)
 end
 
 
+local action_names = "list, show, search, fork, export or delete"
+
+
 function M.run(values, words, app)
-  local action = actions[words[1] or "list"]
+  local name = words[1] or "list"
+  local action = actions[name]
   if not action then
-    options.fail("threads: unknown action '%s'; it is list, show or delete", words[1])
+    options.fail("threads: unknown action '%s'; it is %s", name, action_names)
   end
-  options.at_most("threads", words, words[1] == "list" and 1 or 2)
-  if words[1] and words[1] ~= "list" and not words[2] then
-    options.fail("threads: which one? (perilune threads %s KEY)", words[1])
+  options.at_most("threads", words, name == "list" and 1 or name == "fork" and 3 or 2)
+  if name == "search" and not words[2] then
+    options.fail("threads: search for what? (perilune threads search TEXT)")
+  elseif name ~= "list" and not words[2] then
+    options.fail("threads: which one? (perilune threads %s KEY)", name)
   end
-  action(values, words[2], app:database())
+  action(values, words[2], app:database(), words[3])
   return 0
 end
 

@@ -93,6 +93,11 @@ function proc.env(name) end
 ---@return boolean
 function proc.is_tty(fd) end
 
+---How wide the terminal is.
+---@param fd 0|1|2
+---@return integer? columns nil when it is no terminal
+function proc.columns(fd) end
+
 ---Writes all of it, blocking, for the output of commands.
 ---@param fd 1|2
 ---@param text string
