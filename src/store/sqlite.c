@@ -191,9 +191,10 @@ static enum err configure(struct sqlite *c, struct err_info *info)
     sqlite3_wal_hook(c->db, on_commit, c); /* also turns automatic checkpoints off */
     sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    char sql[160];
+    char sql[256];
     snprintf(sql, sizeof sql,
              "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON; "
+             "PRAGMA temp_store = MEMORY; " /* savepoints would be a file each */
              "PRAGMA journal_size_limit = %u",
              STORE_WAL_BYTES);
     return sqlite_exec(c, sql, "configuring the connection", info);

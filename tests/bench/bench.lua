@@ -20,8 +20,9 @@ local at = {
 for word in (proc.env "BENCH_OTHER_CORE" or ""):gmatch "%S+" do
   table.insert(at.other_core, word)
 end
-local has = { peers = at.peers ~= nil, upstream = at.base_url ~= nil }
-at.peers, at.base_url = at.peers or "", at.base_url or ""
+at.langgraph = proc.env "BENCH_LANGGRAPH"
+local has = { peers = at.peers ~= nil, upstream = at.base_url ~= nil, langgraph = at.langgraph ~= nil and at.base_url ~= nil }
+at.peers, at.base_url, at.langgraph = at.peers or "", at.base_url or "", at.langgraph or ""
 
 local SECONDS_MAX = 60 -- for one side of one round
 local rounds, is_json = 3, false

@@ -6,7 +6,7 @@ local M = {}
 ---@class perilune.bench.Side
 ---@field name string
 ---@field argv string[]
----@field needs? table<string, boolean> of "peers" (node and its packages) and "upstream"
+---@field needs? table<string, boolean> of "peers" (node and its packages), "langgraph" and "upstream"
 
 ---@class perilune.bench.Number
 ---@field [1] string the side
@@ -27,7 +27,7 @@ local TEXTS = 200 -- chunks with text in one streamed answer of the upstream
 local peers, upstream, both = { peers = true }, { upstream = true }, { peers = true, upstream = true }
 
 
----@param at { perilune: string, scripts: string, peers: string, base_url: string, other_core: string[] }
+---@param at { perilune: string, scripts: string, peers: string, langgraph: string, base_url: string, other_core: string[] }
 ---@return perilune.bench.Side[]
 function M.sides(at)
   local function ours(name, needs, script, ...)
@@ -35,6 +35,9 @@ function M.sides(at)
   end
   local function node(name, script, ...)
     return { name = name, needs = both, argv = { "node", at.peers .. "/" .. script, ... } }
+  end
+  local function langgraph(name, ...)
+    return { name = name, needs = { langgraph = true }, argv = { "node", at.langgraph .. "/langgraph.mjs", ... } }
   end
   local function idle(name, needs, ...)
     local argv = table.move(at.other_core, 1, #at.other_core, 1, {})
@@ -56,6 +59,13 @@ function M.sides(at)
     ours("streamed 16", upstream, "turns.lua", "400", "16", "streamed"),
     node("ai streamed 16", "streamed_turns.mjs", "ai", "80", "16"),
     node("agents streamed 16", "streamed_turns.mjs", "agents", "70", "16"),
+    ours("threads 1", upstream, "turns.lua", "300", "1", "whole", "1"),
+    langgraph("langgraph 1", "100", "1", "1"),
+    ours("threads 16", upstream, "turns.lua", "1000", "16", "whole", "1"),
+    langgraph("langgraph 16", "100", "16", "1"),
+    ours("thread 300", upstream, "turns.lua", "300", "1", "whole", "300"),
+    langgraph("langgraph 300", "300", "1", "300"),
+    ours("long thread", nil, "long_thread.lua", "1000", "1000000"),
     ours("events", upstream, "events.lua", "1000", "4"),
     node("openai events", "openai.mjs", "500", "4", "stream"),
     node("ai events", "aisdk.mjs", "70", "4", "stream"),
@@ -97,6 +107,19 @@ M.groups = {
     turn("streamed (207 chunks), 16 at a time", "streamed 16", "agents streamed 16", "turns_per_s", "@openai/agents"),
     turn("streamed here, whole there, 1 at a time", "streamed 1", "ai 1", "turns_per_s", "ai"),
     turn("streamed here, whole there, 16 at a time", "streamed 16", "ai 16", "turns_per_s", "ai"),
+  } },
+  { title = "The same stored on both sides: LangGraph with its SQLite checkpointer", rows = {
+    turn("a thread for each turn, 1 at a time", "threads 1", "langgraph 1", "turns_per_s", "langgraph"),
+    turn("a thread for each turn, 16 at a time", "threads 16", "langgraph 16", "turns_per_s", "langgraph"),
+    turn("300 turns on one thread", "thread 300", "langgraph 300", "turns_per_s", "langgraph"),
+    { title = "the database after that", unit = "KB", less_is_better = true, ours = { "thread 300", "db_kb" },
+      peer = { "langgraph 300", "db_kb" }, peer_name = "langgraph" },
+  } },
+  { title = "One turn without a tool or a network, synced to the disk", rows = {
+    { title = "turn 901 to 1000 of a thread; its first 100", unit = "ms", less_is_better = true, ours = { "long thread", "end" },
+      peer = { "long thread", "begin" }, peer_name = "begin" },
+    { title = "the first of a thread, beside 1,000,000 messages; beside none", unit = "ms", less_is_better = true,
+      ours = { "long thread", "full" }, peer = { "long thread", "first" }, peer_name = "empty" },
   } },
   { title = "Text events of streamed answers, 4 answers at a time", rows = {
     { title = "client:stream", unit = "events/s", ours = { "events", "events_per_s" },

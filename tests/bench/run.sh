@@ -59,6 +59,17 @@ install_peers() {
   cp "$here"/*.mjs "$shared"/peers/*.mjs "$peers/"
 }
 
+# A folder of its own: it wants another zod.
+install_langgraph() {
+  mkdir -p "$peers/langgraph"
+  if [ ! -d "$peers/langgraph/node_modules/@langchain/langgraph-checkpoint-sqlite" ]; then
+    say "installing LangGraph and its SQLite checkpointer in $peers/langgraph"
+    npm install --prefix "$peers/langgraph" --no-audit --no-fund --loglevel=error --legacy-peer-deps @langchain/langgraph@1.0.0 \
+      @langchain/langgraph-checkpoint-sqlite@1.0.0 @langchain/langgraph-checkpoint@1.1.5 @langchain/core@1.2 @langchain/openai@1.6 zod@3 >&2 || return
+  fi
+  cp "$shared"/peers/langgraph.mjs "$peers/langgraph/"
+}
+
 base_url=
 if [ -z "$shared" ]; then
   say "skipped: everything that needs ../shared/bench (the upstream and the peers)"
@@ -74,6 +85,12 @@ if [ -n "$peers" ] && ! { command -v node >/dev/null && command -v npm >/dev/nul
 elif [ -n "$peers" ] && ! install_peers; then
   say "skipped: the peers, because they could not be installed"
   peers=
+fi
+
+if [ -n "$peers" ] && install_langgraph; then
+  export BENCH_LANGGRAPH="$peers/langgraph"
+elif [ -n "$peers" ]; then
+  say "skipped: LangGraph, because it could not be installed"
 fi
 
 [ -z "$peers" ] || export BENCH_PEERS="$peers"

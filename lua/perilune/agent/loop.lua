@@ -27,6 +27,16 @@ local passes = {
 }
 
 
+-- Who owns the runs of this process; it never changes.
+local me
+
+
+local function owner()
+  me = me or proc.self()
+  return me
+end
+
+
 local function must(value, err)
   if not value then
     error(err, 0)
@@ -54,7 +64,7 @@ function M.begin(job)
   guards.check_input(job)
   local options = {
     thread = job.thread, input = job.input ~= nil and { role = "user", content = job.input } or nil, assistant = job.assistant.name,
-    model = job.model_name, owner = proc.self(), step = { kind = "model", name = job.model_name }, parent = job.parent,
+    model = job.model_name, owner = owner(), step = { kind = "model", name = job.model_name }, parent = job.parent,
     metadata = job.metadata,
   }
   local row, err = task.shield(turns.WRITE_SECONDS, runs.begin, job.db, options, proc.is_alive)
@@ -77,7 +87,7 @@ end
 ---@param id string
 ---@return table turn own it with `<close>`
 function M.take_over(job, id)
-  local row = must(task.shield(turns.WRITE_SECONDS, runs.claim, job.db, id, proc.self(), proc.is_alive))
+  local row = must(task.shield(turns.WRITE_SECONDS, runs.claim, job.db, id, owner(), proc.is_alive))
   return resume.turn(job, row)
 end
 
