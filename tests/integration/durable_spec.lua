@@ -182,6 +182,36 @@ describe("a tool that is answered from outside", function()
 end)
 
 
+describe("calls that a model wraps into one that nobody gave it", function()
+  it("are made one by one", function()
+    local made = {}
+    local wrapped = call("multi_tool_use.parallel", { tool_uses = {
+      { recipient_name = "functions.f", parameters = { x = 1 } }, { recipient_name = "f", parameters = { x = 2 } },
+    } }, "c1")
+    local tester, model = assistant({ { tool_calls = { wrapped } }, "Both." }, { tools = { tool("f", function(arguments)
+      made[#made + 1] = arguments.x
+      return "did " .. arguments.x
+    end) } })
+    assert.are.equal("Both.", thread:run(tester, "Both.").content)
+    table.sort(made)
+    assert.are.same({ 1, 2 }, made)
+    local sent = model.requests[2].messages
+    assert.are.same({ "c1_1", "c1_2" }, { sent[2].tool_calls[1].id, sent[2].tool_calls[2].id })
+    assert.are.same({ "c1_1", "did 1", "c1_2", "did 2" },
+      { sent[3].tool_call_id, sent[3].content, sent[4].tool_call_id, sent[4].content })
+    valid()
+  end)
+
+  it("are told to be unknown when they hold nothing", function()
+    local tester, model = assistant({ { tool_calls = { call("parallel", {}, "c1") } }, "Sorry." }, {
+      tools = { tool("f", function() end) },
+    })
+    assert.are.equal("Sorry.", thread:run(tester, "Both.").content)
+    assert.is_truthy(model.requests[2].messages[3].content:find("there is no tool called 'parallel'", 1, true))
+  end)
+end)
+
+
 describe("the events of a run", function()
   it("are there for readers that come later, numbered without gaps", function()
     local tester = assistant({ { tool_calls = { call("f") } }, "All done." }, { tools = { tool("f", function() return "ok" end) } })

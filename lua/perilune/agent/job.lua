@@ -75,6 +75,7 @@ function M.run(job, begin)
   local token, handle = job.token, job.handle
   if not token then
     token, handle = cancellation.pair()
+    job.token = token
   end
   local place = job.cancel and job.cancel:enter(handle)
   local leaving <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211

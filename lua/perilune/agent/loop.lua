@@ -174,6 +174,7 @@ local function ask(turn)
   end
   turn:add_usage(stream.rows, answer.usage)
   turn.stream = nil
+  answer.tool_calls = tool_calls.unwrap(answer.tool_calls, turn.toolset)
   local message = answer:to_message()
   turn.stored[#turn.stored + 1] = message
   table.move(stream.rows, 1, #stream.rows, #attempts + 1, attempts)

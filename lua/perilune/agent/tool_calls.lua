@@ -2,6 +2,7 @@
 -- { call, seq, state, waits_for?, decision?, message?, err? }, whose state goes from "waiting" or "ready" to "done". Nothing begins
 -- before the step that says so is stored.
 local errors = require "perilune.std.errors"
+local json = require "perilune.json"
 local log = require "perilune.sys.log"
 local task = require "perilune.sys.task"
 local token = require "perilune.sys.token"
@@ -25,6 +26,44 @@ end
 
 local function refusal(text, code)
   return { is_error = true, content = "Error: " .. text, error = errors.new { kind = "tool", code = code, message = text } }
+end
+
+
+-- How models call the wrapper around several calls that they were trained with and nobody has given them.
+local wrappers = { ["multi_tool_use.parallel"] = true, multi_tool_use_parallel = true, parallel = true }
+
+
+-- The calls in a wrapper; nil when it holds none.
+local function wrapped(call)
+  local arguments = json.decode(call.arguments)
+  local uses = type(arguments) == "table" and arguments.tool_uses
+  local calls = {}
+  for position, use in ipairs(type(uses) == "table" and uses or {}) do
+    local name = type(use) == "table" and (use.recipient_name or use.name)
+    if type(name) ~= "string" then
+      return nil
+    end
+    calls[position] = {
+      id = ("%s_%d"):format(call.id, position), name = name:gsub("^functions%.", ""),
+      arguments = type(use.parameters) == "table" and assert(json.encode(use.parameters)) or "{}",
+    }
+  end
+  return calls[1] and calls
+end
+
+
+---The calls of an answer, with those that a model has wrapped into one of `multi_tool_use.parallel`, a tool that nobody gave it, in
+---its place.
+---@param calls table[]
+---@param toolset perilune.Toolset
+---@return table[]
+function M.unwrap(calls, toolset)
+  local all = {}
+  for _, call in ipairs(calls) do
+    local inner = wrappers[call.name] and not toolset.by_name[call.name] and wrapped(call) or { call }
+    table.move(inner, 1, #inner, #all + 1, all)
+  end
+  return all
 end
 
 
@@ -97,7 +136,7 @@ local function context_of(turn, item)
   local row, call = turn.row, item.call
   return {
     thread = turn.job.thread, run = row, call_id = call.id, assistant = turn.assistant, turn = turn,
-    is_approved = true, -- what needs a person's word does not get here without it
+    cancel = turn.job.token, is_approved = true, -- what needs a person's word does not get here without it
     idempotency_key = token.sha256(row.id .. ":" .. item.seq):sub(1, 32),
     emit = function(event)
       turn:emit(event)
@@ -233,7 +272,7 @@ local function carry_out(turn, items)
       item.state = "ready"
       begun[#begun + 1] = item.seq
     elseif decision and decision.kind == "output" then
-      local content = type(decision.output) == "string" and decision.output or assert(require("perilune.json").encode(decision.output))
+      local content = type(decision.output) == "string" and decision.output or assert(json.encode(decision.output))
       M.finish(turn, item, { content = content, is_error = false })
     elseif decision then
       local reason = decision.reason and ": " .. decision.reason or ""
