@@ -33,7 +33,7 @@ local function not_found(db, name)
   return errors.new {
     kind = "not_found", code = "assistant",
     message = ("there is no assistant '%s', neither defined by a script that runs here nor in the database%s"):format(
-      name, nearest and ("; did you mean '" .. nearest .. "'?") or ""),
+      name, nearest and ("; did you mean '" .. nearest .. "'?") or " (--script FILE names the script that defines it)"),
   }
 end
 
