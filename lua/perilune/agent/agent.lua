@@ -14,20 +14,14 @@ local threads = require "perilune.store.threads"
 
 local M = {}
 
+local must = errors.must
+
 local methods = {}
 local metatable = { __name = "perilune.Agent", __index = methods }
 
 local call_types = { add_to_history = "boolean", on_event = "function", person = "function", cancel = "table" }
 for name, spec in pairs(attachments.option_types) do
   call_types[name] = spec
-end
-
-
-local function must(value, err)
-  if not value then
-    error(err, 0)
-  end
-  return value
 end
 
 

@@ -12,17 +12,11 @@ local usage = require "perilune.store.usage"
 
 local M = {}
 
+local must = errors.must
+
 local PAGE = 500
 
 local writers = {}
-
-
-local function must(value, err)
-  if value == nil then
-    error(err, 0)
-  end
-  return value
-end
 
 
 local function encode(value)

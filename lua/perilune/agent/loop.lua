@@ -20,6 +20,8 @@ local turns = require "perilune.agent.turn"
 
 local M = {}
 
+local must = errors.must
+
 -- Events of a model that the caller sees; `usage` and `stop` come once, at the end of the run.
 local passes = {
   start = true, attempt = true, attempt_discarded = true, text = true, thinking = true, refusal = true, tool_call_start = true,
@@ -34,14 +36,6 @@ local me
 local function owner()
   me = me or proc.self()
   return me
-end
-
-
-local function must(value, err)
-  if not value then
-    error(err, 0)
-  end
-  return value
 end
 
 

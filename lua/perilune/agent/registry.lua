@@ -9,19 +9,13 @@ local text = require "perilune.std.text"
 
 local M = {}
 
+local must = errors.must
+
 local NAME_BYTES_MAX = 256
 -- Of rows whose names are looked through for what was meant.
 local SUGGESTIONS_MAX = 1000
 
 local list_types = { limit = "integer", after = "string" }
-
-
-local function must(value, err)
-  if value == nil then
-    error(err, 0)
-  end
-  return value
-end
 
 
 local function not_found(db, name)

@@ -9,13 +9,7 @@ local usage = require "perilune.store.usage"
 
 local M = {}
 
-
-local function must(value, err)
-  if value == nil then
-    error(err, 0)
-  end
-  return value
-end
+local must = errors.must
 
 
 -- The assistant that was at work: the one that is given, or one that it hands over to.

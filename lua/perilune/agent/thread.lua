@@ -1,6 +1,7 @@
 -- Threads as scripts use them: a persistent conversation, opened by key, on which assistants run.
 local assistants = require "perilune.agent.assistant"
 local check = require "perilune.std.check"
+local errors = require "perilune.std.errors"
 local export = require "perilune.agent.export"
 local jobs = require "perilune.agent.job"
 local message_shape = require "perilune.model.message"
@@ -9,6 +10,8 @@ local threads = require "perilune.store.threads"
 require "perilune.agent.resumption" -- run:resume
 
 local M = {}
+
+local must = errors.must
 
 local methods = {}
 local metatable = { __name = "perilune.Thread", __index = methods }
@@ -20,14 +23,6 @@ local orders = { "asc", "desc" }
 local KEY_BYTES_MAX = 1024
 
 local list_options = { limit = "integer", after = "integer", order = "string" }
-
-
-local function must(value, err)
-  if not value then
-    error(err, 0)
-  end
-  return value
-end
 
 
 local function check_message(where, message, level)

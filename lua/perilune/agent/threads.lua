@@ -1,21 +1,16 @@
 -- perilune.threads: conversations as a collection. The functions raise; the threads they return are those of perilune.thread.
 local check = require "perilune.std.check"
+local errors = require "perilune.std.errors"
 local objects = require "perilune.agent.thread"
 local search = require "perilune.store.search"
 local store = require "perilune.store.threads"
 
 local M = {}
 
+local must = errors.must
+
 local create_types = { key = "string", title = "string", metadata = "table" }
 local list_types = { limit = "integer", after = "string" }
-
-
-local function must(value, err)
-  if value == nil then
-    error(err, 0)
-  end
-  return value
-end
 
 
 local function check_page(where, options)

@@ -43,12 +43,7 @@ local statuses = {
 }
 
 
-local function must(value, err)
-  if value == nil then
-    error(err, 0)
-  end
-  return value
-end
+local must = errors.must
 
 
 -- The names of what is listed

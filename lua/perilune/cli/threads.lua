@@ -1,5 +1,6 @@
 -- perilune threads: the conversations in the database.
 local clock = require "perilune.sys.clock"
+local errors = require "perilune.std.errors"
 local export = require "perilune.agent.export"
 local fs = require "perilune.sys.fs"
 local json = require "perilune.json"
@@ -35,12 +36,7 @@ local PAGE = 500
 local KEY_BYTES_MAX = 60 -- in the table; --json says all of it
 
 
-local function must(value, err)
-  if value == nil then
-    error(err, 0)
-  end
-  return value
-end
+local must = errors.must
 
 
 -- Everything the thread holds, page by page.

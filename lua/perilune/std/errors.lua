@@ -52,6 +52,19 @@ function M.is(value, kind)
 end
 
 
+---The value of a call that answers nil and an error when it fails; raises the error.
+---@generic T
+---@param value T?
+---@param err perilune.Error?
+---@return T
+function M.must(value, err)
+  if value == nil then
+    error(err, 0)
+  end
+  return value
+end
+
+
 ---An error object, whatever was raised: strings and other values become `internal` errors.
 ---@param value any
 ---@param kind? string the kind for what is not an error object yet

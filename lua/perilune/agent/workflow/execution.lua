@@ -11,6 +11,8 @@ local workflows = require "perilune.store.workflows"
 
 local M = {}
 
+local must = errors.must
+
 local methods = {}
 local metatable = { __name = "perilune.Execution", __index = methods }
 
@@ -30,14 +32,6 @@ local CONCLUDE_SECONDS = 10
 ---@field error? table
 ---@field created_at number
 ---@field finished_at? number
-
-local function must(value, err)
-  if value == nil then
-    error(err, 0)
-  end
-  return value
-end
-
 
 -- What is known of executions in this process: the definitions, and those that run here.
 ---@param app perilune.App

@@ -1,10 +1,13 @@
 -- Workflows: functions whose work survives the process. A definition is a name and a function; its executions have an id that the
 -- caller chooses.
 local check = require "perilune.std.check"
+local errors = require "perilune.std.errors"
 local executions = require "perilune.agent.workflow.execution"
 local workflows = require "perilune.store.workflows"
 
 local M = {}
+
+local must = errors.must
 
 local methods = {}
 local metatable = { __name = "perilune.Workflow", __index = methods }
@@ -19,14 +22,6 @@ local list_options = { name = "string", status = "string", limit = "integer", af
 ---@class perilune.Workflow
 ---@field name string
 ---@field body fun(flow: perilune.Flow, input: any): any
-
-local function must(value, err)
-  if not value then
-    error(err, 0)
-  end
-  return value
-end
-
 
 local function check_name(where, name)
   if type(name) ~= "string" or name == "" or #name > NAME_BYTES_MAX or not utf8.len(name) then

@@ -23,12 +23,7 @@ local methods = {}
 local metatable = { __name = "perilune.mcp.Server", __index = methods }
 
 
-local function must(value, err)
-  if value == nil or value == false then
-    error(err, 0)
-  end
-  return value
-end
+local must = errors.must
 
 
 -- Sessions
