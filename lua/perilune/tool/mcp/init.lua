@@ -23,7 +23,10 @@ local methods = {}
 local metatable = { __name = "perilune.mcp.Server", __index = methods }
 
 
-local must = errors.must
+-- Some of what is asked here answers false and an error.
+local function must(value, err)
+  return errors.must(value or nil, err)
+end
 
 
 -- Sessions
