@@ -36,11 +36,11 @@ ORDER BY no DESC
 LIMIT $3;
 
 -- name: run_list_open ()
--- What is not finished, the oldest first.
+-- What is not finished, the oldest first: those of the index runs_active.
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
        cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
-WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval')
+WHERE runs.no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval'))
 ORDER BY runs.no;
 
 -- name: run_claim (id, epoch, owner, crashed, now)

@@ -29,7 +29,7 @@ LIMIT $4;
 -- What is not finished, the oldest first.
 SELECT no, name, id, status, input, result, error, lease_owner, lease_epoch, crashes, wake_at, created_at, finished_at
 FROM workflows
-WHERE finished_at IS NULL
+WHERE finished_at IS NULL AND status IN ('running', 'sleeping', 'waiting')
 ORDER BY no;
 
 -- name: workflow_claim (no, epoch, owner, crashed)

@@ -13,9 +13,10 @@ local M = {}
 local field_types = {
   db = "string", model = "string", log_level = "string", log_format = "string", timeouts = "table", proxy = "string",
   ca_file = "string", verify_ssl = "boolean", env = "table", prices = "table", failover = "string", fallbacks = "table",
-  context_fallbacks = "table", exclude = "table", exclude_images = "table", max_retries = "integer", retry = "table", breaker = "table",
-  hedge = "number", on_interrupt = "string", max_error_length = "integer", truncate_long_errors = "boolean", log_http = "boolean",
-  log_http_requests = "boolean", log_http_responses = "boolean", mcp = "table", tools = "table",
+  context_fallbacks = "table", max_inflight = "integer", exclude = "table", exclude_images = "table", max_retries = "integer",
+  retry = "table", breaker = "table", hedge = "number", on_interrupt = "string", max_error_length = "integer",
+  truncate_long_errors = "boolean", log_http = "boolean", log_http_requests = "boolean", log_http_responses = "boolean",
+  mcp = "table", tools = "table",
 }
 
 -- A price, in dollars per million tokens: prices = { ["openai/my-model"] = { input = 1.5, output = 6 } }.

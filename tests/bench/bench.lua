@@ -56,7 +56,7 @@ local function measure(side, number)
   local result, err = proc.run {
     argv = side.argv, cwd = at.work, timeout = SECONDS_MAX,
     env = {
-      PATH = proc.env "PATH", HOME = at.work, PERILUNE_DB = database, OPENAI_API_KEY = "x", OPENAI_BASE_URL = at.base_url,
+      PATH = proc.env "PATH", HOME = at.work, TMPDIR = at.work, PERILUNE_DB = database, OPENAI_API_KEY = "x", OPENAI_BASE_URL = at.base_url,
     },
   }
   if not result then
@@ -79,7 +79,7 @@ end
 local function missing(side)
   for need in pairs(side.needs or {}) do
     if not has[need] then
-      return need == "peers" and "no peers" or "no upstream"
+      return ("no %s"):format(need == "langgraph" and "LangGraph" or need)
     end
   end
 end

@@ -5,7 +5,7 @@ local perilune = require "perilune"
 local task = require "perilune.sys.task"
 
 local few, many = tonumber(arg[1]), tonumber(arg[2])
-local client = perilune.client { model = "openai/idle" }
+local client = perilune.client { model = "openai/idle", max_inflight = many }
 local tasks, silent, changed = {}, 0, task.signal()
 
 

@@ -88,12 +88,36 @@ local function assert_no_orphan(app, thread)
   for position, one in ipairs(assert(messages.list(app:database(), thread, { limit = 10000 }))) do
     stored[position] = one.message
   end
-  local open = 0
+  local open = {}
   for _, message in ipairs(context.build(stored)) do
-    assert(open == 0 or message.role == "tool", "a call has no result")
-    open = open + (message.tool_calls and #message.tool_calls or 0) - (message.role == "tool" and 1 or 0)
+    if message.role == "tool" then
+      assert(open[message.tool_call_id], "a result has no call")
+      open[message.tool_call_id] = nil
+    else
+      assert(next(open) == nil, "a call has no result")
+      for _, call in ipairs(message.tool_calls or {}) do
+        open[call.id] = true
+      end
+    end
   end
-  assert(open == 0, "a call has no result")
+  assert(next(open) == nil, "a call has no result")
+end
+
+
+-- A request gets a result for each call even where none was stored. Of a run that came to its end all of it is stored.
+local function assert_completed_are_whole(app, thread)
+  local db, roles, count = app:database(), {}, 0
+  for _, stored in ipairs(assert(messages.list(db, thread, { limit = 10000 }))) do
+    local before = roles[stored.run_id]
+    roles[stored.run_id] = before and before .. " " .. stored.role or stored.role
+  end
+  for _, row in ipairs(assert(runs.list(db, { thread = thread, limit = 1000 }))) do
+    if row.status == "completed" then
+      assert(roles[row.id] == "user assistant tool tool assistant", roles[row.id])
+      count = count + 1
+    end
+  end
+  assert(count > 0, "no run came to its end")
 end
 
 
@@ -116,6 +140,7 @@ describe(("%d runs that are cancelled at any moment"):format(CANCELS), function(
         assert_no_orphan(app, thread)
       end
       assert(thread:run(assistant, "And now?").content == "It is all done now.")
+      assert_completed_are_whole(app, thread)
     end
     do
       local group <close> = task.group()

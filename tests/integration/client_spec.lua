@@ -34,6 +34,27 @@ describe("a client over HTTP", function()
     assert.is_nil(server.requests[2].headers["x-client-request-id"])
   end)
 
+  it("carries 64 requests at once with one key, and more where that is asked for", function()
+    for _, most in ipairs { 64, 90 } do
+      local group <close> = task.group()
+      local server <close> = replay.serve { replay.stalled() }
+      local client = client_of(server, { max_inflight = most > 64 and most or nil })
+      local streams = {}
+      for position = 1, 100 do
+        group:spawn(function()
+          streams[position] = client:stream("Hi")
+          streams[position]:next()
+        end)
+      end
+      server:wait_requests(most)
+      task.sleep(0.02) -- whoever must wait does not come now
+      assert.are.equal(most, #server.requests)
+      for _, stream in pairs(streams) do
+        stream:cancel()
+      end
+    end
+  end)
+
   it("counts what the provider says of tokens, and what they cost", function()
     local server <close> = replay.serve { replay.whole(replay.text "Hello there.") }
     local client = client_of(server)

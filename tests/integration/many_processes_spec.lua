@@ -25,7 +25,7 @@ local function run(thread, text)
   while true do
     local result, err = perilune.try(thread.run, thread, writer, text)
     if result then
-      return print(result.id)
+      return print(result.id, thread.key)
     elseif err.code ~= "active_run" then
       error(err, 0)
     end
@@ -40,6 +40,17 @@ end
 ]]
 
 
+-- The roles of the messages of each run on that thread, in their order.
+local function roles_by_run(db, key)
+  local roles = {}
+  for _, stored in ipairs(assert(messages.list(db, assert(threads.get(db, key)), { limit = 10000 }))) do
+    local before = roles[stored.run_id]
+    roles[stored.run_id] = before and before .. " " .. stored.role or stored.role
+  end
+  return roles
+end
+
+
 describe("sixteen processes on one database", function()
   it("find it never locked, and lose nothing", function()
     local program <close> = programs.new()
@@ -51,8 +62,8 @@ describe("sixteen processes on one database", function()
         group:spawn(function()
           local result = program:run { "run", "writer.lua", "p" .. number, tostring(TURNS) }
           assert(result.status == 0, result.stderr)
-          for id in result.stdout:gmatch("run_%w+") do
-            acknowledged[#acknowledged + 1] = id
+          for id, key in result.stdout:gmatch("(run_%w+)\t([^\n]+)") do
+            acknowledged[#acknowledged + 1] = { id = id, key = key }
           end
         end)
       end
@@ -60,8 +71,11 @@ describe("sixteen processes on one database", function()
     assert.are.equal(PROCESSES * TURNS * 2, #acknowledged)
     local db <close> = assert(store.open(program.db))
     assert.are.same({}, assert(db:check()))
-    for _, id in ipairs(acknowledged) do
-      assert.are.equal("completed", assert(runs.get(db, id)).status)
+    local roles = {}
+    for _, run in ipairs(acknowledged) do
+      roles[run.key] = roles[run.key] or roles_by_run(db, run.key)
+      assert.are.equal("completed", assert(runs.get(db, run.id)).status)
+      assert.are.equal("user assistant tool assistant", roles[run.key][run.id])
     end
     local said = {}
     for _, stored in ipairs(assert(messages.list(db, assert(threads.get(db, "shared")), { limit = 10000 }))) do

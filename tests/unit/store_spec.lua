@@ -1,5 +1,6 @@
 local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
+local events = require "perilune.store.events"
 local fs = require "perilune.sys.fs"
 local json = require "perilune.json"
 local messages = require "perilune.store.messages"
@@ -561,6 +562,33 @@ describe("perilune.store", function()
       assert.equal("2024-10-05", by_day[1].day)
       assert.equal(2, by_day[1].attempts)
       raises("is not one of model, provider, day", usage.summary, db, { by = "month" })
+    end)
+  end)
+
+  describe("events", function()
+    it("are found after any number, wherever their batches begin, and never those of another run", function()
+      local other = assert(begin())
+      assert(runs.advance(db, other, { events = { { type = "text", text = "other" } } }))
+      assert(finish(db, other, "completed"))
+      local run = assert(begin())
+      assert.same({}, assert(events.list(db, run, 0)))
+      local last = 0
+      for size = 1, 9 do
+        local batch = {}
+        for position = 1, size do
+          last = last + 1
+          batch[position] = { type = "text", text = tostring(last) }
+        end
+        assert(runs.advance(db, run, { events = batch }))
+      end
+      for after = 0, last + 1 do
+        local list = assert(events.list(db, run, after))
+        assert.equal(math.max(0, last - after), #list)
+        for position, event in ipairs(list) do
+          assert.equal(after + position, event.seq)
+          assert.equal(tostring(event.seq), event.text)
+        end
+      end
     end)
   end)
 end)

@@ -54,13 +54,31 @@ function M.default(settings)
 end
 
 
+-- Requests at once with one key, in the whole process, unless somebody asks for more.
+local KEY_INFLIGHT = 64
+
+
+-- The breaker of an endpoint, and how much its key may carry; nil for the defaults.
+local function endpoint_settings(settings)
+  local most = settings.max_inflight
+  if not most or most <= KEY_INFLIGHT then
+    return settings.breaker
+  end
+  local options = { max_inflight = most }
+  for name, value in pairs(settings.breaker or {}) do
+    options[name] = value
+  end
+  return options
+end
+
+
 -- What the process knows of a target. Another address is another endpoint: its failures are its own.
 local function endpoint_of(target, settings)
   local credential = target.api_key or ""
   if target.base_url and target.base_url ~= target.provider.base_url then
     credential = credential .. "\0" .. target.base_url
   end
-  return endpoints.endpoint(target.name, credential, target.model, settings.breaker)
+  return endpoints.endpoint(target.name, credential, target.model, endpoint_settings(settings))
 end
 
 
