@@ -365,13 +365,26 @@ local function read_beside(answer, f)
 end
 
 
+-- Cancels what `make` gives while it is read: at once. The machine may be busy with something else, so it is tried three times.
+local function assert_prompt(make)
+  local seconds
+  for _ = 1, 3 do
+    local answer = make()
+    local err
+    err, seconds = read_beside(answer, function() answer:cancel() end)
+    assert.equal("cancelled", err.kind)
+    if seconds < 0.05 then
+      return
+    end
+  end
+  error(("it took %.3f s"):format(seconds))
+end
+
+
 describe("closing a stream", function()
   it("ends the pause before a repetition", function()
     local answers = over({ model { fails "server" } }, { retry = { max_attempts = 9, backoff = 10, max_backoff = 20 } })
-    local answer = answers:stream {}
-    local err, seconds = read_beside(answer, function() answer:cancel() end)
-    assert.equal("cancelled", err.kind)
-    assert.is_true(seconds < 0.05)
+    assert_prompt(function() return answers:stream {} end)
   end)
 
   it("ends the wait in a queue", function()
@@ -381,10 +394,7 @@ describe("closing a stream", function()
     end }
     local answers, candidates = over({ slow, model(says "no") }, { endpoints = { max_inflight = 1 } })
     local first <close> = answers:stream {}
-    local answer = answers:stream {}
-    local err, seconds = read_beside(answer, function() answer:cancel() end)
-    assert.equal("cancelled", err.kind)
-    assert.is_true(seconds < 0.05)
+    assert_prompt(function() return answers:stream {} end)
     assert.same({ 1, 0 }, { candidates[1].endpoint:status().inflight, candidates[1].endpoint:status().queued })
     first:close()
     assert.equal(0, candidates[1].endpoint:status().inflight)
