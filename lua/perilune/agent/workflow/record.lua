@@ -216,10 +216,10 @@ end
 ---Waits until the time of a step has come.
 ---@param step perilune.WorkflowStepRow
 function methods:wait_until_due(step)
-  local left = (step.due_at or 0) - clock.wall()
-  if left > 0 then
+  if (step.due_at or 0) > clock.wall() then
     hold(self, step)
   end
+  local left = (step.due_at or 0) - clock.wall() -- the clock may have been set while that was written
   while left > 0 do
     task.sleep(math.min(left, NAP_SECONDS))
     left = step.due_at - clock.wall()
