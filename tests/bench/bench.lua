@@ -63,7 +63,7 @@ local function measure(side, number)
     return nil, "failed: " .. err.message
   elseif result.status ~= 0 then
     local why = result.stderr:match "[^\n]+" or "status " .. tostring(result.status or result.signal)
-    return nil, ("failed: %.200s"):format(why)
+    return nil, "failed: " .. why:sub(1, 200)
   end
   for _, suffix in ipairs { "", "-wal", "-shm" } do
     fs.remove(database .. suffix)
@@ -87,7 +87,11 @@ end
 
 -- The version of an npm package; nil for what is none.
 local function package_version(name)
-  local text = has.peers and fs.read(("%s/node_modules/%s/package.json"):format(at.peers, name))
+  local folder = at.peers
+  if name == "langgraph" then
+    folder, name = at.langgraph, "@langchain/langgraph"
+  end
+  local text = folder ~= "" and fs.read(("%s/node_modules/%s/package.json"):format(folder, name))
   return text and json.decode(text).version or nil
 end
 

@@ -36,8 +36,8 @@ function M.sides(at)
   local function node(name, script, ...)
     return { name = name, needs = both, argv = { "node", at.peers .. "/" .. script, ... } }
   end
-  local function langgraph(name, ...)
-    return { name = name, needs = { langgraph = true }, argv = { "node", at.langgraph .. "/langgraph.mjs", ... } }
+  local function langgraph(name, script, ...)
+    return { name = name, needs = { langgraph = true }, argv = { "node", at.langgraph .. "/" .. script, ... } }
   end
   local function idle(name, needs, ...)
     local argv = table.move(at.other_core, 1, #at.other_core, 1, {})
@@ -59,13 +59,12 @@ function M.sides(at)
     ours("streamed 16", upstream, "turns.lua", "400", "16", "streamed"),
     node("ai streamed 16", "streamed_turns.mjs", "ai", "80", "16"),
     node("agents streamed 16", "streamed_turns.mjs", "agents", "70", "16"),
-    ours("threads 1", upstream, "turns.lua", "300", "1", "whole", "1"),
-    langgraph("langgraph 1", "100", "1", "1"),
-    ours("threads 16", upstream, "turns.lua", "1000", "16", "whole", "1"),
-    langgraph("langgraph 16", "100", "16", "1"),
-    ours("thread 300", upstream, "turns.lua", "300", "1", "whole", "300"),
-    langgraph("langgraph 300", "300", "1", "300"),
-    ours("long thread", nil, "long_thread.lua", "1000", "1000000"),
+    ours("threads 16", upstream, "turns.lua", "1000", "16", "whole"),
+    langgraph("langgraph 16", "langgraph.mjs", "150", "16", "1"),
+    ours("thread", upstream, "thread.lua", "100", "300", "all"),
+    ours("thread window", upstream, "thread.lua", "100", "300", "window"),
+    langgraph("langgraph thread", "langgraph_thread.mjs", "100", "300"),
+    ours("long thread", nil, "long_thread.lua", "1000", "1000000", "100"),
     ours("events", upstream, "events.lua", "1000", "4"),
     node("openai events", "openai.mjs", "500", "4", "stream"),
     node("ai events", "aisdk.mjs", "70", "4", "stream"),
@@ -82,6 +81,23 @@ end
 local function turn(title, side, peer_side, field, peer_name)
   return {
     title = title, unit = "turns/s", ours = { side, "turns_per_s" }, peer = { peer_side, field }, peer_name = peer_name,
+  }
+end
+
+
+-- The same field of a thread of Perilune's and of one of LangGraph's.
+local function along(title, field)
+  return {
+    title = title, unit = "turns/s", ours = { "thread", field }, peer = { "langgraph thread", field }, peer_name = "langgraph",
+  }
+end
+
+
+-- Two kinds of turns of long_thread.lua.
+local function flat(title, time, kind, beside, peer_name)
+  return {
+    title = title, unit = "ms", less_is_better = true, ours = { "long thread", kind .. "_" .. time },
+    peer = { "long thread", beside .. "_" .. time }, peer_name = peer_name,
   }
 end
 
@@ -108,18 +124,28 @@ M.groups = {
     turn("streamed here, whole there, 1 at a time", "streamed 1", "ai 1", "turns_per_s", "ai"),
     turn("streamed here, whole there, 16 at a time", "streamed 16", "ai 16", "turns_per_s", "ai"),
   } },
-  { title = "The same stored on both sides: LangGraph with its SQLite checkpointer", rows = {
-    turn("a thread for each turn, 1 at a time", "threads 1", "langgraph 1", "turns_per_s", "langgraph"),
-    turn("a thread for each turn, 16 at a time", "threads 16", "langgraph 16", "turns_per_s", "langgraph"),
-    turn("300 turns on one thread", "thread 300", "langgraph 300", "turns_per_s", "langgraph"),
-    { title = "the database after that", unit = "KB", less_is_better = true, ours = { "thread 300", "db_kb" },
-      peer = { "langgraph 300", "db_kb" }, peer_name = "langgraph" },
+  { title = "Turns that are stored: LangGraph with its SQLite checkpointer, which does not sync them; Perilune syncs every step", rows = {
+    along("turn 1 of a thread", "first"),
+    { title = "turn 1 of a thread, CPU time", unit = "ms", less_is_better = true, ours = { "thread", "first_cpu_ms" },
+      peer = { "langgraph thread", "first_cpu_ms" }, peer_name = "langgraph" },
+    turn("turn 1 of 16 threads at a time", "threads 16", "langgraph 16", "turns_per_s", "langgraph"),
+    along("turns 2 to 31, every message sent", "begin"),
+    along("turns 136 to 165", "middle"),
+    along("turns 271 to 300", "end"),
+    along("all 300", "turns_per_s"),
+    turn("all 300, the usual 200 messages sent", "thread window", "langgraph thread", "turns_per_s", "langgraph"),
+    { title = "the database after them", unit = "KB", less_is_better = true, ours = { "thread", "db_kb" },
+      peer = { "langgraph thread", "db_kb" }, peer_name = "langgraph" },
   } },
-  { title = "One turn without a tool or a network, synced to the disk", rows = {
-    { title = "turn 901 to 1000 of a thread; its first 100", unit = "ms", less_is_better = true, ours = { "long thread", "end" },
-      peer = { "long thread", "begin" }, peer_name = "begin" },
-    { title = "the first of a thread, beside 1,000,000 messages; beside none", unit = "ms", less_is_better = true,
-      ours = { "long thread", "full" }, peer = { "long thread", "first" }, peer_name = "empty" },
+  { title = "One turn with a tool call and no network, beside one in an empty thread and database (1.00: it costs the same)", rows = {
+    flat("turn 1000, 20 messages sent: CPU time", "cpu", "long", "first", "turn 1"),
+    flat("turn 1000, 20 messages sent", "wall", "long", "first", "turn 1"),
+    flat("turn 1 beside 1,000,000 messages: CPU", "cpu", "full", "first", "beside none"),
+    flat("turn 1 beside 1,000,000 messages", "wall", "full", "first", "beside none"),
+    flat("turn 1000, 200 messages sent: CPU time", "cpu", "long_window", "middle_window", "turn 200"),
+    flat("turn 200, 200 messages sent: CPU time", "cpu", "middle_window", "first", "turn 1"),
+    { title = "database of turns 501 to 1000, each", unit = "bytes", less_is_better = true, ours = { "long thread", "end_bytes" },
+      peer = { "long thread", "begin_bytes" }, peer_name = "turns 1 to 500" },
   } },
   { title = "Text events of streamed answers, 4 answers at a time", rows = {
     { title = "client:stream", unit = "events/s", ours = { "events", "events_per_s" },

@@ -67,7 +67,7 @@ install_langgraph() {
     npm install --prefix "$peers/langgraph" --no-audit --no-fund --loglevel=error --legacy-peer-deps @langchain/langgraph@1.0.0 \
       @langchain/langgraph-checkpoint-sqlite@1.0.0 @langchain/langgraph-checkpoint@1.1.5 @langchain/core@1.2 @langchain/openai@1.6 zod@3 >&2 || return
   fi
-  cp "$shared"/peers/langgraph.mjs "$peers/langgraph/"
+  cp "$here/langgraph_thread.mjs" "$shared"/peers/langgraph.mjs "$peers/langgraph/"
 }
 
 base_url=

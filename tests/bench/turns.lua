@@ -1,11 +1,10 @@
--- turns.lua TURNS CONCURRENCY whole|streamed [TURNS_PER_THREAD]: agent turns with one tool call each, every one on a thread of its
--- own, or so many on each, that is stored in the database of the environment. One JSON line says how many a second.
+-- turns.lua TURNS CONCURRENCY whole|streamed: agent turns with one tool call each, every one on a thread of its own that
+-- is stored in the database of the environment. One JSON line says how many a second.
 local clock = require "perilune.sys.clock"
-local fs = require "perilune.sys.fs"
 local json = require "perilune.json"
 local perilune = require "perilune"
 
-local turns, concurrency, mode, per_thread = tonumber(arg[1]), tonumber(arg[2]), arg[3], tonumber(arg[4]) or 1
+local turns, concurrency, mode = tonumber(arg[1]), tonumber(arg[2]), arg[3]
 
 local weather = perilune.tool {
   name = "get_weather",
@@ -26,7 +25,7 @@ local assistant = perilune.assistant {
 local function turn(key)
   local run = perilune.thread(key):run(assistant, "Weather in Paris?")
   local expected = mode == "whole" and "18" or "token" -- what the upstream says at the end
-  if per_thread == 1 and run.steps ~= 3 or not run.content:find(expected, 1, true) then -- the upstream calls a tool once a conversation
+  if run.steps ~= 3 or not run.content:find(expected, 1, true) then
     error(("turn %s: %d steps, %q"):format(key, run.steps, run.content))
   end
 end
@@ -39,11 +38,9 @@ for position = 1, concurrency do
     while next_turn <= turns do
       local number = next_turn
       next_turn = number + 1
-      turn("turn-" .. (number - 1) // per_thread)
+      turn("turn-" .. number)
     end
   end
 end
 perilune.gather(workers)
-local turns_per_s = turns / (clock.mono() - started)
-local stat = fs.stat(perilune.env("PERILUNE_DB") or "")
-print(json.encode { turns_per_s = turns_per_s, db_kb = stat and stat.size // 1000 or nil })
+print(json.encode { turns_per_s = turns / (clock.mono() - started) })

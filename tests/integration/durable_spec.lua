@@ -212,6 +212,22 @@ describe("calls that a model wraps into one that nobody gave it", function()
 end)
 
 
+describe("a run that was long ago", function()
+  it("still knows what it answered", function()
+    local tester = assistant({ { tool_calls = { call("f") } }, "The first.", "And more.", repeat_last = true }, {
+      tools = { tool("f", function() return "ok" end) },
+    })
+    thread:add("user", "Before everything.")
+    local first = thread:run(tester, "Go.")
+    for _ = 1, 120 do
+      thread:run(tester, "More.")
+    end
+    assert.are.equal("The first.", run_objects.get(app, first.id).content)
+    assert.are.equal("And more.", run_objects.get(app, assert(runs.list(app:database()))[1].id).content)
+  end)
+end)
+
+
 describe("the events of a run", function()
   it("are there for readers that come later, numbered without gaps", function()
     local tester = assistant({ { tool_calls = { call("f") } }, "All done." }, { tools = { tool("f", function() return "ok" end) } })

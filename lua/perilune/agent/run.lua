@@ -21,6 +21,9 @@ M.methods = methods
 -- How often a run of another process is looked at.
 local LOOK_SECONDS = 0.1
 
+-- Messages that are read at once.
+local PAGE = 100
+
 local is_open = { queued = true, running = true }
 
 
@@ -60,15 +63,24 @@ function M.of(turn, status, answer, more)
 end
 
 
--- The last thing that the assistant said in a run.
+-- The last thing that the assistant said in a run: its messages lie side by side, from the one that began it.
 local function last_message(db, row)
-  local list, err = messages.list(db, row.thread_id, { order = "desc", limit = 200 })
-  if not list then
-    error(err, 0)
-  end
-  for _, stored in ipairs(list) do
-    if stored.run_id == row.id and stored.role == "assistant" then
-      return stored.message
+  local after, last = (row.input_seq or 1) - 1, nil
+  while true do
+    local list, err = messages.list(db, row.thread_id, { after = after, limit = PAGE })
+    if not list then
+      error(err, 0)
+    end
+    for _, stored in ipairs(list) do
+      if stored.run_id == row.id then
+        last = stored.role == "assistant" and stored.message or last
+      elseif stored.run_id and (last or row.input_seq) then
+        return last -- the next run has begun
+      end
+      after = stored.seq
+    end
+    if #list < PAGE then
+      return last
     end
   end
 end
@@ -124,12 +136,23 @@ function methods:refresh()
 end
 
 
+-- Is it under way? Reads its row alone.
+local function is_under_way(self)
+  local row, err = runs.get(self.app:database(), self.id)
+  if not row then
+    error(err, 0)
+  end
+  self.status = row.status
+  return is_open[row.status] == true
+end
+
+
 ---Waits until it has ended, or waits for a person.
 ---@param seconds? number
 ---@return perilune.Run self
 function methods:wait(seconds)
   local until_at = seconds and clock.mono() + seconds
-  while is_open[self:refresh().status] do
+  while is_under_way(self) do
     if until_at and clock.mono() >= until_at then
       local message = ("the run %s is still %s after %s s"):format(self.id, self.status, seconds)
       error(errors.new { kind = "timeout", code = "run", message = message }, 0)
@@ -139,7 +162,7 @@ function methods:wait(seconds)
       task.sleep(LOOK_SECONDS)
     end
   end
-  return self
+  return self:refresh()
 end
 
 
@@ -156,13 +179,14 @@ function methods:events(after)
         seen = list[position].seq
         return list[position]
       end
-      local was_open = is_open[self:refresh().status]
+      local was_open = is_under_way(self)
       local found, err = events.list(db, self, seen)
       if not found then
         error(err, 0)
       end
       list, position = found, 0
       if not list[1] and not was_open then
+        self:refresh()
         return nil
       elseif not list[1] then
         task.sleep(LOOK_SECONDS)
