@@ -1,18 +1,18 @@
 -- Assistants that are rows; those of scripts live beside them.
 
--- name: assistant_create (id, name, definition, metadata, now)
-INSERT INTO assistants (id, name, definition, metadata, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)
+-- name: assistant_create (id, name, definition, metadata, now, account)
+INSERT INTO assistants (id, name, definition, metadata, created_at, updated_at, account) VALUES ($1, $2, $3, $4, $5, $5, $6)
 ON CONFLICT (name) DO NOTHING;
 
 -- name: assistant_get (ref)
-SELECT id, name, definition, metadata, created_at, updated_at FROM assistants
+SELECT id, name, definition, metadata, created_at, updated_at, account FROM assistants
 WHERE id = $1 OR name = $1
 ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END
 LIMIT 1;
 
 -- name: assistant_list (after, limit)
 -- The newest first.
-SELECT id, name, definition, metadata, created_at, updated_at FROM assistants
+SELECT id, name, definition, metadata, created_at, updated_at, account FROM assistants
 WHERE no < COALESCE((SELECT no FROM assistants WHERE id = $1), 9223372036854775807)
 ORDER BY no DESC
 LIMIT $2;

@@ -1,26 +1,30 @@
 -- Runs. What appends to a run names its owner and epoch; a run that has passed to another owner, or has ended, takes nothing.
 
--- name: run_create (id, thread_id, assistant, model, owner, has_input, parent, metadata, now)
+-- name: run_create (id, thread_id, assistant, model, owner, has_input, parent, metadata, now, account, asked, expires_at)
 -- One active run a thread: the index runs_active refuses a second. The input is the next message.
-INSERT INTO runs (id, thread_no, assistant, model, status, lease_owner, input_seq, parent, metadata, created_at, started_at)
-SELECT $1, no, $3, $4, 'running', $5, CASE WHEN $6 = 1 THEN next_seq END, $7, $8, $9, $9 FROM threads WHERE id = $2;
+INSERT INTO runs (id, thread_no, assistant, model, status, lease_owner, input_seq, parent, metadata, created_at, started_at, account,
+                  asked, expires_at)
+SELECT $1, no, $3, $4, 'running', $5, CASE WHEN $6 = 1 THEN next_seq END, $7, $8, $9, $9, $10, $11, $12 FROM threads WHERE id = $2;
 
 -- name: run_get (id)
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at,
+       runs.account AS account, asked, expires_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE runs.id = $1;
 
 -- name: run_active (thread_id)
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at,
+       runs.account AS account, asked, expires_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE threads.id = $1 AND status IN ('queued', 'running', 'waiting_tool', 'waiting_approval');
 
 -- name: run_list (after, limit)
 -- The newest first.
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at,
+       runs.account AS account, asked, expires_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE runs.no < COALESCE((SELECT no FROM runs WHERE id = $1), 9223372036854775807)
 ORDER BY runs.no DESC
@@ -28,7 +32,8 @@ LIMIT $2;
 
 -- name: run_list_of_thread (thread_id, after, limit)
 SELECT runs.id, $1 AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, parent, crashes, cancel_at, input_seq, output, metadata, created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, metadata, created_at, started_at, finished_at, account,
+       asked, expires_at
 FROM runs
 WHERE thread_no = (SELECT no FROM threads WHERE id = $1)
   AND no < COALESCE((SELECT no FROM runs WHERE id = $2), 9223372036854775807)
@@ -38,7 +43,8 @@ LIMIT $3;
 -- name: run_list_open ()
 -- What is not finished, the oldest first: those of the index runs_active.
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
-       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at
+       cost_nano, parent, crashes, cancel_at, input_seq, output, runs.metadata AS metadata, runs.created_at, started_at, finished_at,
+       runs.account AS account, asked, expires_at
 FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE runs.no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval'))
 ORDER BY runs.no;

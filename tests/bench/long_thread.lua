@@ -62,7 +62,7 @@ local function write_run(db, thread)
   local call = { id = token.id "call", name = "get_weather", arguments = '{"location":"Paris"}' }
   local events = { { type = "start", model = "scripted" }, { type = "text", text = "It is 18 degrees in Paris." } }
   local run = assert(runs.begin(db, {
-    thread = thread, input = { role = "user", content = "Weather in Paris?" }, owner = "filler:1:1", step = { kind = "model" },
+    thread = thread, inputs = { { role = "user", content = "Weather in Paris?" } }, owner = "filler:1:1", step = { kind = "model" },
   }, nobody))
   assert(runs.advance(db, run, {
     finished = { { seq = 1, message = { role = "assistant", content = "", tool_calls = { call } } } },

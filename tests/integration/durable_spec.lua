@@ -405,7 +405,7 @@ describe("a run whose process ended", function()
     local tester = assistant({ "Back again." }, {})
     defined.add(tester)
     local db = app:database()
-    local row = assert(runs.begin(db, { thread = thread, input = { role = "user", content = "Hello?" }, assistant = "tester",
+    local row = assert(runs.begin(db, { thread = thread, inputs = { { role = "user", content = "Hello?" } }, assistant = "tester",
       owner = "dead:1:1", step = { kind = "model", name = "testing/scripted" } }, function() return false end))
     local started = resumption.recover(app)
     assert.are.equal(1, #started)

@@ -140,7 +140,7 @@ describe("perilune.sys.store", function()
     assert(db:write { thread_call("a") })
     local info = assert(db:info())
     assert.equal(":memory:", info.path)
-    assert.equal(2, info.schema_version)
+    assert.equal(3, info.schema_version)
     assert.equal(1, info.batches)
     assert.is_false(info.read_only)
     assert.matches("^3%.", info.sqlite_version)
@@ -224,7 +224,7 @@ describe("perilune.store", function()
   local function begin(options)
     options = options or {}
     return runs.begin(db, {
-      thread = thread, input = options.input, assistant = "forecaster", model = "offline/demo", owner = options.owner or ME,
+      thread = thread, inputs = { options.input }, assistant = "forecaster", model = "offline/demo", owner = options.owner or ME,
       step = options.step, replaces = options.replaces,
     }, options.is_alive or always)
   end

@@ -62,6 +62,7 @@ local on_tool_errors = { report = true, raise = true }
 ---@field handoffs perilune.Assistant[]
 ---@field stop_when? fun(state: table): boolean looked at after each step
 ---@field request table options of every request
+---@field options table what it was made of
 
 ---@class perilune.HistoryRules docs/history.md
 ---@field messages? integer up to the user's last one; nil: only tokens count
@@ -223,7 +224,7 @@ function M.new(options, on_named)
     description = options.description, budget = take_budget(options.budget or {}), output = take_output(options.output, options.name),
     guardrails = take_guardrails(options.guardrails or {}), approval = check_approval(options.approval),
     handoffs = take_handoffs(options.handoffs or {}), stop_when = options.stop_when,
-    request = { tool_choice = options.tool_choice },
+    request = { tool_choice = options.tool_choice }, options = options,
   }
   for _, name in ipairs(request_options) do
     self.request[name] = options[name]
@@ -234,6 +235,26 @@ function M.new(options, on_named)
     on_named(self)
   end
   return self
+end
+
+
+---A copy with other options; the copy is known by no name.
+---@param changes table the options that are different; `more_tools` are added to its tools
+---@return perilune.Assistant
+function M.methods:with(changes)
+  local options = {}
+  for name, value in pairs(self.options) do
+    options[name] = value
+  end
+  options.tools, options.handoffs = self.tool_list, self.handoffs
+  for name, value in pairs(changes) do
+    options[name] = value
+  end
+  local more = options.more_tools or {}
+  options.more_tools = nil
+  options.tools = table.move(options.tools, 1, #options.tools, 1, {})
+  table.move(more, 1, #more, #options.tools + 1, options.tools)
+  return M.new(options)
 end
 
 

@@ -16,11 +16,15 @@ end
 ---Looks at what the user says, before anything is stored. Raises when a guardrail refuses it.
 ---@param job perilune.Job
 function M.check_input(job)
-  if job.input == nil then
+  local input = job.input
+  for _, message in ipairs(job.messages or {}) do
+    input = message.role == "user" and message.content or input -- what the user said last
+  end
+  if input == nil then
     return
   end
   for _, guard in ipairs(job.assistant.guardrails.input) do
-    local why = guard(job.input, { thread = job.thread, assistant = job.assistant })
+    local why = guard(input, { thread = job.thread, assistant = job.assistant })
     if why then
       refuse("input", why)
     end

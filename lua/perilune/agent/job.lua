@@ -19,6 +19,11 @@ local is_last = { stop = true, error = true }
 local function ignore() end
 
 
+local function as_it_is(model)
+  return model
+end
+
+
 ---@class perilune.RunOptions
 ---@field on_event? fun(event: table)
 ---@field person? fun(call: table, waits_for: string): table? decides at once about calls that wait
@@ -27,6 +32,13 @@ local function ignore() end
 ---@field budget? table
 ---@field depth? integer
 ---@field parent? string
+---@field messages? perilune.Message[] see perilune.Job, also for the following ones
+---@field hands_back? boolean
+---@field run_id? string
+---@field account? string
+---@field asked? table
+---@field expires_at? number
+---@field wrap? fun(model: table, name: string): table what goes around every model of the job
 
 ---A job: an assistant, a thread, and what the user says.
 ---@param app perilune.App
@@ -37,16 +49,20 @@ local function ignore() end
 ---@return perilune.Job
 function M.new(app, thread, assistant, input, options)
   options = options or {}
-  local model, name = app:model_of(assistant)
+  local wrap = options.wrap or as_it_is
+  local function model_of(other)
+    local model, name = app:model_of(other)
+    return wrap(model, name), name
+  end
+  local model, name = model_of(assistant)
   return {
     app = app, db = app:database(), thread = thread, assistant = assistant, input = input, model = model, model_name = name,
     emit = options.on_event or ignore, person = options.person or app.person, cancel = options.cancel, metadata = options.metadata,
-    budget = options.budget, depth = options.depth, parent = options.parent,
+    budget = options.budget, depth = options.depth, parent = options.parent, messages = options.messages,
+    hands_back = options.hands_back, run_id = options.run_id, account = options.account, asked = options.asked,
+    expires_at = options.expires_at, model_of = model_of,
     summary_model_of = function(other)
-      return (app:model { other.history.model })
-    end,
-    model_of = function(other)
-      return app:model_of(other)
+      return wrap(app:model { other.history.model })
     end,
   }
 end

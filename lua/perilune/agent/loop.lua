@@ -57,9 +57,9 @@ end
 function M.begin(job)
   guards.check_input(job)
   local options = {
-    thread = job.thread, input = job.input ~= nil and { role = "user", content = job.input } or nil, assistant = job.assistant.name,
-    model = job.model_name, owner = owner(), step = { kind = "model", name = job.model_name }, parent = job.parent,
-    metadata = job.metadata,
+    thread = job.thread, inputs = job.messages or job.input ~= nil and { { role = "user", content = job.input } } or nil,
+    assistant = job.assistant.name, model = job.model_name, owner = owner(), step = { kind = "model", name = job.model_name },
+    parent = job.parent, metadata = job.metadata, id = job.run_id, account = job.account, asked = job.asked, expires_at = job.expires_at,
   }
   local row, err = task.shield(turns.WRITE_SECONDS, runs.begin, job.db, options, proc.is_alive)
   if not row and err.code == "interrupted_run" then
@@ -251,7 +251,8 @@ function M.go(turn)
   prepare(turn)
   while true do
     if turn.pending and work_off(turn) then
-      return turn:park(tool_calls.waiting(turn.pending))
+      local waiting = tool_calls.waiting(turn.pending)
+      return turn.job.hands_back and turn:hand_back(waiting) or turn:park(waiting)
     end
     prepare(turn)
     local stop_when = turn.assistant.stop_when

@@ -28,6 +28,12 @@ local metatable = { __name = "perilune.agent.turn", __index = turn }
 ---@field model_name string
 ---@field model_of fun(assistant: perilune.Assistant): table, string for hand-overs
 ---@field input? string|table[] what the user says; nil continues with what the thread holds
+---@field messages? perilune.Message[] in the place of `input`: several messages, results of calls that were handed back among them
+---@field hands_back? boolean calls that are answered from outside end the run; their results are messages of a later one
+---@field run_id? string the run's id, where the caller has one already
+---@field account? string whose run it is
+---@field asked? table kept with the run: what a request asked for
+---@field expires_at? number wall-clock time until which it may wait for outputs
 ---@field emit fun(event: table) gets every event; may wait
 ---@field person? fun(call: table, waits_for: string): table? asked at once about a call that waits; nil: nobody is there
 ---@field budget? table what is left of a caller's budget
@@ -227,6 +233,23 @@ function turn:park(waiting)
   self.is_settled = true
   self:advance { parked = status }
   return run_object.of(self, status, self.last, { waiting = calls })
+end
+
+
+---Ends a run whose last answer calls tools of the caller's: it is the caller's turn. What waits for a person does not end it.
+---@param waiting table[] tool calls
+---@return perilune.Run?
+function turn:hand_back(waiting)
+  local calls = {}
+  for position, item in ipairs(waiting) do
+    if item.waits_for ~= "output" then
+      return nil
+    end
+    calls[position] = item.call
+  end
+  local run = self:complete("completed", self.last)
+  run.tool_calls = calls
+  return run
 end
 
 

@@ -18,6 +18,7 @@ local time_columns = { "created_at", "updated_at" }
 ---@field metadata? table
 ---@field created_at number
 ---@field updated_at number
+---@field account? string whose it is; nil: this machine's scripts'
 
 local function decode(row)
   return rows.decode(row, json_columns, time_columns)
@@ -41,7 +42,7 @@ end
 
 
 ---@param db perilune.Database
----@param assistant { name: string, definition: table, metadata: table? }
+---@param assistant { name: string, definition: table, metadata: table?, account: string? }
 ---@return perilune.AssistantRow|nil
 ---@return perilune.Error? err a conflict when the name is taken
 function M.create(db, assistant)
@@ -52,7 +53,9 @@ function M.create(db, assistant)
   local id = token.id("asst")
   local results
   results, err = db:write {
-    { "assistant_create", { id = id, name = assistant.name, definition = definition, metadata = metadata, now = rows.now() }, expect = 1 },
+    { "assistant_create", {
+      id = id, name = assistant.name, definition = definition, metadata = metadata, now = rows.now(), account = assistant.account,
+    }, expect = 1 },
     { "assistant_get", { ref = id }, expect = 1 },
   }
   if results then

@@ -17,8 +17,8 @@ local BEGIN_TRIES = 3
 ---A run whose process was gone this often is not tried again: it may be what ends the process.
 M.CRASHES_MAX = 3
 
-local json_columns = { "error", "usage", "output", "metadata" }
-local time_columns = { "lease_until", "created_at", "started_at", "finished_at", "cancel_at" }
+local json_columns = { "error", "usage", "output", "metadata", "asked" }
+local time_columns = { "lease_until", "created_at", "started_at", "finished_at", "cancel_at", "expires_at" }
 
 
 ---@class perilune.RunRow
@@ -35,6 +35,9 @@ local time_columns = { "lease_until", "created_at", "started_at", "finished_at",
 ---@field input_seq? integer the message that began it
 ---@field output? any the answer, where a schema was asked for
 ---@field metadata? table
+---@field account? string whose it is; nil: this machine's scripts'
+---@field asked? table what a request asked for, to go on with it and to show it again
+---@field expires_at? number a run that waits for outputs until then is expired
 ---@field error? table
 ---@field usage? perilune.Usage
 ---@field cost_nano? integer
@@ -65,27 +68,40 @@ local function add_interrupt(batch, run, now, ending)
 end
 
 
--- The batch that begins `run`; the second value is where it returns the message's seq. A first step begins in it too.
+-- The messages that a run begins with, in front of what else its first batch holds; the position of the first one's seq.
+local function add_inputs(batch, run, options, now)
+  local position
+  for _, input in ipairs(options.inputs or {}) do
+    local calls, err = messages.calls(run.thread_id, input, { run = run, now = now })
+    if not calls then
+      return nil, err
+    end
+    position = position or #batch + 1
+    table.move(calls, 1, #calls, #batch + 1, batch)
+  end
+  return position
+end
+
+
+-- The batch that begins `run`; the second value is where it returns the first message's seq. A first step begins in it too.
 local function begin_batch(run, options, now)
-  local batch = {}
+  local batch, columns = {}, {}
   if options.replaces then
     add_interrupt(batch, options.replaces, now)
   end
-  local metadata, err = rows.encode(options.metadata)
-  if err then
-    return nil, nil, err
+  for _, name in ipairs { "metadata", "asked" } do
+    local err
+    columns[name], err = rows.encode(options[name])
+    if err then
+      return nil, nil, err
+    end
   end
   batch[#batch + 1] = { "run_create", {
     id = run.id, thread_id = run.thread_id, assistant = run.assistant, model = run.model, owner = run.lease_owner,
-    has_input = options.input ~= nil, parent = run.parent, metadata = metadata, now = now,
+    has_input = options.inputs ~= nil and options.inputs[1] ~= nil, parent = run.parent, metadata = columns.metadata, now = now,
+    account = run.account, asked = columns.asked, expires_at = rows.milliseconds(run.expires_at),
   }, expect = 1 }
-  local position
-  if options.input then
-    local calls
-    calls, err = messages.calls(run.thread_id, options.input, { run = run, now = now })
-    position = #batch + 1
-    table.move(calls or {}, 1, #(calls or {}), position, batch)
-  end
+  local position, err = add_inputs(batch, run, options, now)
   if options.step and not err then
     batch[#batch + 1], err = steps.start_call(run, options.step, now)
   end
@@ -119,21 +135,23 @@ local function in_the_way(run, is_alive)
 end
 
 
----Begins a run, with the message that the user adds, in one batch. A second active run on the thread is a conflict, whose code
+---Begins a run, with the messages that are added, in one batch. A second active run on the thread is a conflict, whose code
 ---says what is in the way: `active_run`, `waiting_run` (on a person), or `interrupted_run` (its process is gone), which `replaces`
 ---closes as failed in the same batch. A `step` is begun with it.
 ---@param db perilune.Database
----@param options { thread: string|{ id: string }, input: perilune.Message?, assistant: string?, model: string?, owner: string,
----step: perilune.NewStep?, replaces: perilune.RunRow?, parent: string?, metadata: table? }
+---@param options { thread: string|{ id: string }, inputs: perilune.Message[]?, assistant: string?, model: string?, owner: string,
+---step: perilune.NewStep?, replaces: perilune.RunRow?, parent: string?, metadata: table?, id: string?, account: string?, asked: table?,
+---expires_at: number? }
 ---@param is_alive fun(owner: string): boolean
----@return perilune.RunRow|nil run with `seq`, the number of the message, and `step_seq`
+---@return perilune.RunRow|nil run with `seq`, the number of the first message, and `step_seq`
 ---@return perilune.Error?
 function M.begin(db, options, is_alive)
   local now = rows.now()
   local run = {
-    id = token.id("run"), thread_id = rows.id(options.thread), assistant = options.assistant, model = options.model,
+    id = options.id or token.id("run"), thread_id = rows.id(options.thread), assistant = options.assistant, model = options.model,
     status = "running", lease_owner = options.owner, lease_epoch = 1, created_at = now / 1000, started_at = now / 1000,
-    parent = options.parent, metadata = options.metadata, crashes = 0,
+    parent = options.parent, metadata = options.metadata, crashes = 0, account = options.account, asked = options.asked,
+    expires_at = options.expires_at,
   }
   local problem
   for _ = 1, BEGIN_TRIES do

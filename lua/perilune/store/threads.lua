@@ -20,6 +20,7 @@ local time_columns = { "created_at", "updated_at" }
 ---@field next_seq integer the number that the next message gets
 ---@field created_at number
 ---@field updated_at number
+---@field account? string whose it is; nil: this machine's scripts'
 
 ---A row as Lua wants it, in place.
 ---@param row table
@@ -37,14 +38,16 @@ local function create_call(key, options, expect)
     return nil, err
   end
   local id = token.id("thread")
-  return { "thread_create", { id = id, key = key, title = options.title, metadata = metadata, now = rows.now() }, expect = expect }, id
+  return { "thread_create", {
+    id = id, key = key, title = options.title, metadata = metadata, now = rows.now(), account = options.account,
+  }, expect = expect }, id
 end
 
 
 ---Opens the thread with this key, or creates it; without a key, a new one. Processes may race: all get the same thread.
 ---@param db perilune.Database
 ---@param key? string
----@param options? { title: string?, metadata: table? } for a thread that is created
+---@param options? { title: string?, metadata: table?, account: string? } for a thread that is created
 ---@return perilune.ThreadRow|nil
 ---@return perilune.Error?
 function M.open(db, key, options)
@@ -83,7 +86,7 @@ end
 
 ---Makes a new thread. A key that is taken is a conflict.
 ---@param db perilune.Database
----@param options? { key: string?, title: string?, metadata: table? }
+---@param options? { key: string?, title: string?, metadata: table?, account: string? }
 ---@return perilune.ThreadRow|nil
 ---@return perilune.Error?
 function M.create(db, options)
@@ -118,7 +121,9 @@ function M.fork(db, source, at_seq, options)
     }
   end
   options = options or {}
-  local create, id = create_call(options.key, { title = options.title or from.title, metadata = options.metadata or from.metadata }, 1)
+  local create, id = create_call(options.key, {
+    title = options.title or from.title, metadata = options.metadata or from.metadata, account = from.account,
+  }, 1)
   if not create then
     return nil, id
   end

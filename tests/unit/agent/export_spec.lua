@@ -19,10 +19,10 @@ local function make(db)
   local thread = assert(threads.create(db, { key = "trip", title = "A trip", metadata = { team = "red" } }))
   local run = assert(runs.begin(db, {
     thread = thread, owner = "me", assistant = "forecaster", model = "x/y", step = { kind = "model", name = "x/y" },
-    input = { role = "user", content = {
+    inputs = { { role = "user", content = {
       { type = "text", text = "What is this?" }, { type = "image", data = ("QUJD"):rep(1000), media_type = "image/png", name = "a.png" },
       { type = "image", url = "https://example.org/b.png" },
-    } },
+    } } },
   }, always))
   local calls = { { id = "call_1", name = "get_weather", arguments = '{"city":"Paris"}' } }
   local seqs = assert(runs.advance(db, run, {

@@ -91,7 +91,7 @@ describe("perilune.store.threads", function()
     it("leaves the runs where they are, and survives its source", function()
       local source = assert(threads.create(db))
       local input = { role = "user", content = "hi" }
-      local run = assert(runs.begin(db, { thread = source, owner = "me", input = input }, function() return true end))
+      local run = assert(runs.begin(db, { thread = source, owner = "me", inputs = { input } }, function() return true end))
       assert(runs.advance(db, run, { ended = { status = "completed", message = { role = "assistant", content = "ho" } } }))
       local fork = assert(threads.fork(db, source))
       assert.same({}, assert(runs.list(db, { thread = fork })))
