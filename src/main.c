@@ -38,11 +38,17 @@ struct program {
     int exit_code;
 };
 
-/* The first signal cancels what is in the foreground, the second everything, the third does not ask. */
+/* The first signal cancels what is in the foreground (or goes to the script that waits for signals), the second
+ * everything, the third does not ask. */
 static void on_signal(void *user, int signum)
 {
     struct program *p = user;
     struct host *h = &p->host;
+    if (h->on_signal && (signum == SIGHUP || h->interrupts == 0)) {
+        h->interrupts += signum != SIGHUP;
+        h->on_signal(h->on_signal_user, signum);
+        return;
+    }
     int count = ++h->interrupts;
     if (count >= 3)
         _exit(128 + signum);

@@ -91,3 +91,43 @@ SELECT 'step ' || workflow_steps.name || ' of workflow ' || workflows.name || ' 
        || workflows.status AS problem
 FROM workflow_steps JOIN workflows ON workflows.no = workflow_steps.workflow_no
 WHERE workflow_steps.status = 'started' AND workflows.finished_at IS NOT NULL;
+
+-- name: check_ledger_sums ()
+SELECT 'the entries of transaction ' || transactions.no || ' (' || kind || ' ' || request_id || ') add up to '
+       || COALESCE(found.total, 0) || ', and are ' || COALESCE(found.n, 0) || ' accounts' AS problem
+FROM transactions
+LEFT JOIN (SELECT transaction_no, SUM(amount) AS total, COUNT(*) AS n FROM entries GROUP BY transaction_no) AS found
+       ON found.transaction_no = transactions.no
+WHERE COALESCE(found.total, 1) <> 0 OR found.n < 2;
+
+-- name: check_ledger_balances ()
+SELECT 'account ' || id || ' has a balance of ' || balance || ', but its entries add up to ' || COALESCE(found.total, 0) AS problem
+FROM accounts
+LEFT JOIN (SELECT account, SUM(amount) AS total FROM entries GROUP BY account) AS found ON found.account = accounts.id
+WHERE balance <> COALESCE(found.total, 0);
+
+-- name: check_ledger_holds ()
+SELECT 'account ' || id || ' has ' || held || ' held, but its open holds add up to ' || COALESCE(found.total, 0) AS problem
+FROM accounts
+LEFT JOIN (SELECT account_no, SUM(amount) AS total FROM holds WHERE state = 'open' GROUP BY account_no) AS found
+       ON found.account_no = accounts.no
+WHERE held <> COALESCE(found.total, 0);
+
+-- name: check_ledger_negative ()
+SELECT 'account ' || id || ' is prepaid and has a balance of ' || balance || ' with ' || held || ' held' AS problem
+FROM accounts
+WHERE is_prepaid = 1 AND balance < held;
+
+-- name: check_ledger_charges ()
+SELECT 'request ' || charges.request_id || ' was charged ' || charges.amount || ', but its ledger says ' || COALESCE(found.total, 0) AS problem
+FROM charges JOIN accounts ON accounts.no = charges.account_no
+LEFT JOIN (SELECT transactions.request_id AS request_id, entries.account AS account, -SUM(entries.amount) AS total
+           FROM transactions JOIN entries ON entries.transaction_no = transactions.no
+           WHERE kind = 'charge' GROUP BY transactions.request_id, entries.account) AS found
+       ON found.request_id = charges.request_id AND found.account = accounts.id
+WHERE charges.amount <> COALESCE(found.total, 0);
+
+-- name: check_ledger_settled ()
+SELECT 'the hold of request ' || holds.request_id || ' is settled for more than it held' AS problem
+FROM holds JOIN charges ON charges.request_id = holds.request_id
+WHERE state = 'settled' AND charges.amount > holds.amount OR state IN ('voided', 'expired') AND charges.amount > 0;

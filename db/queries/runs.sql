@@ -49,6 +49,11 @@ FROM runs JOIN threads ON threads.no = runs.thread_no
 WHERE runs.no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval'))
 ORDER BY runs.no;
 
+-- name: run_list_overdue (now)
+-- Those of the index runs_active that wait for somebody and have waited too long.
+SELECT id, lease_epoch FROM runs
+WHERE status IN ('waiting_tool', 'waiting_approval') AND expires_at <= $1;
+
 -- name: run_claim (id, epoch, owner, crashed, now)
 -- Whoever sees the epoch that the run still has gets it; `crashed` is 1 when its process was gone.
 UPDATE runs SET status = 'running', lease_owner = $3, lease_epoch = lease_epoch + 1, crashes = crashes + $4,

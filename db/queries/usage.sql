@@ -1,10 +1,10 @@
 -- Attempts, and sums over them. Unpriced attempts are counted, not taken for free ones.
 
--- name: attempt_add (run_id, step_seq, n, provider, model, status, outcome, started_at, first_event_ms, duration_ms, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, cost_nano, price, estimated, error)
+-- name: attempt_add (run_id, step_seq, n, provider, model, status, outcome, started_at, first_event_ms, duration_ms, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, cost_nano, price, estimated, error, request_id)
 INSERT INTO attempts (run_id, step_seq, n, provider, model, status, outcome, started_at, first_event_ms, duration_ms,
                       prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, cost_nano,
-                      price, estimated, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
+                      price, estimated, error, request_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20);
 
 -- name: attempt_list (run_id)
 SELECT step_seq, n, provider, model, status, outcome, started_at, first_event_ms, duration_ms, prompt_tokens,

@@ -129,7 +129,7 @@ END;
 
 -- Answers to requests with an Idempotency-Key.
 CREATE TABLE idempotency (
-    account_no INTEGER NOT NULL REFERENCES accounts (no),
+    account_no INTEGER NOT NULL,                                           -- 0: the local caller without a key
     key TEXT NOT NULL,
     request_hash TEXT NOT NULL,                                            -- of method, path and body
     owner TEXT NOT NULL,                                                   -- the process that answers it

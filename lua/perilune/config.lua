@@ -16,7 +16,19 @@ local field_types = {
   context_fallbacks = "table", max_inflight = "integer", exclude = "table", exclude_images = "table", max_retries = "integer",
   retry = "table", breaker = "table", hedge = "number", on_interrupt = "string", max_error_length = "integer",
   truncate_long_errors = "boolean", log_http = "boolean", log_http_requests = "boolean", log_http_responses = "boolean",
-  mcp = "table", tools = "table",
+  mcp = "table", tools = "table", serve = "table", credits = "table",
+}
+
+local credit_types = { per_dollar = "number", max_output_tokens = "integer", tiers = "table", bands = "table" }
+local tier_types = { allowance = "number" }
+local band_types = { models = "table", input = "number", output = "number", cached = "number", request = "number" }
+
+-- A million credits for a million tokens, or for a request: what comes of it fits 64 bits (serve/pricing.lua).
+local RATE_MAX = 1000000
+
+local serve_types = {
+  cors = "table", trusted_proxies = "table", hosts = "table", run_expires_seconds = "integer", requests = "integer",
+  connections_per_address = "integer",
 }
 
 -- A price, in dollars per million tokens: prices = { ["openai/my-model"] = { input = 1.5, output = 6 } }.
@@ -124,11 +136,39 @@ local function check_price(where, name, price)
 end
 
 
+local function check_numbers(where, values)
+  for option, value in pairs(values) do
+    if math.type(value) and not (value >= 0 and value <= RATE_MAX) then
+      check.fail(("%s: option '%s' must be between 0 and %d"):format(where, option, RATE_MAX), NOBODY)
+    end
+  end
+end
+
+
+local function check_credits(where, values)
+  where = where .. ": credits"
+  check.options(where, values, credit_types, NOBODY)
+  check_numbers(where, values)
+  for kind, types in pairs { tiers = tier_types, bands = band_types } do
+    for name, row in pairs(check.map(("%s.%s"):format(where, kind), values[kind] or {}, "table", NOBODY)) do
+      local place = ("%s.%s['%s']"):format(where, kind, name)
+      check.options(place, row, types, NOBODY)
+      check_numbers(place, row)
+    end
+  end
+  for name, band in pairs(values.bands or {}) do
+    check.list(("%s.bands['%s']: models"):format(where, name), band.models or {}, "string", NOBODY)
+  end
+end
+
+
 local function check_fields(where, values)
   check.options(where, values, field_types, NOBODY)
   check.map(where .. ": env", values.env or {}, "string", NOBODY)
   check.map(where .. ": mcp", values.mcp or {}, "table", NOBODY)
   check.map(where .. ": tools", values.tools or {}, "table", NOBODY)
+  check.options(where .. ": serve", values.serve, serve_types, NOBODY)
+  check_credits(where, values.credits or {})
   if next(values) then
     require("perilune.model.settings").check_values(where, values, NOBODY)
   end

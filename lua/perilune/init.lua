@@ -197,6 +197,23 @@ function M.route(pattern, run)
 end
 
 
+---For `perilune serve`: a name of a model for clients, and who answers to it: the first that can.
+---@param name string
+---@param models string|string[] "provider/model", ...
+function M.alias(name, models)
+  return require("perilune.agent.hooks").alias(the_app(), name, models)
+end
+
+
+---For `perilune serve`: a function that takes part in every request. "authenticate" says who calls, "request" sees a request before it
+---is answered, and "response" how it ended.
+---@param moment "authenticate"|"request"|"response"
+---@param run function
+function M.on(moment, run)
+  return require("perilune.agent.hooks").on(the_app(), moment, run)
+end
+
+
 ---For `perilune serve`: a job that runs again and again.
 ---@param interval string|number "10m", or seconds
 ---@param run fun(due: number)

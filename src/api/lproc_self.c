@@ -1,6 +1,6 @@
 /*
- * lproc_self.c - the part of perilune.sys.proc that is about this process: its identity, environment and standard
- * descriptors.
+ * lproc_self.c - the part of perilune.sys.proc that is about this process: its identity, environment, standard
+ * descriptors, and signals.
  *
  * The reader of standard input is an upvalue of the functions, not a global: what it has read ahead lives as long as
  * the Lua state.
@@ -13,12 +13,14 @@
 #include "../script/host.h"
 #include "../script/task.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CONSOLE_TYPE "perilune.proc.console"
 #define CONSOLE_WAIT_TYPE "perilune.proc.console.wait"
+#define SIGNALS_TYPE "perilune.proc.signals"
 
 /* self() -> owner | nil, err */
 static int f_self(lua_State *L)
@@ -175,10 +177,99 @@ static int f_read_stdin(lua_State *L)
     return read_input(L, 1, false);
 }
 
+/* Signals of the process, for the one script that asked for them. */
+
+struct signals {
+    struct host *host; /* NULL: closed */
+    struct waiter waiter;
+    unsigned pending;  /* bits by position in `names` */
+};
+
+static const struct {
+    int number;
+    const char *name;
+} names[] = {{SIGHUP, "HUP"}, {SIGINT, "INT"}, {SIGTERM, "TERM"}};
+#define NAME_COUNT (sizeof names / sizeof *names)
+
+static void on_signal(void *user, int signum)
+{
+    struct signals *s = user;
+    for (unsigned i = 0; i < NAME_COUNT; i++)
+        if (names[i].number == signum)
+            s->pending |= 1u << i;
+    task_wake(&s->waiter);
+}
+
+/* signals() -> signals */
+static int f_signals(lua_State *L)
+{
+    struct host *h = host_of(L);
+    task_must_run(L);
+    if (h->on_signal)
+        return luaL_error(L, "busy: another task already takes the signals of this process");
+    struct signals *s = lua_newuserdatauv(L, sizeof *s, 0);
+    *s = (struct signals){.host = h};
+    luaL_setmetatable(L, SIGNALS_TYPE);
+    h->on_signal = on_signal;
+    h->on_signal_user = s;
+    return 1;
+}
+
+static int signals_k(lua_State *L, int status, lua_KContext ctx);
+
+static int next_signal(lua_State *L)
+{
+    struct signals *s = luaL_checkudata(L, 1, SIGNALS_TYPE);
+    luaL_argcheck(L, s->host, 1, "closed");
+    for (unsigned i = 0; i < NAME_COUNT; i++) {
+        if (s->pending & 1u << i) {
+            s->pending &= ~(1u << i);
+            lua_pushstring(L, names[i].name);
+            return 1;
+        }
+    }
+    if (s->waiter.tasks)
+        return luaL_error(L, "busy: another task already waits for signals");
+    s->waiter = task_waiter(L);
+    return task_wait(L, 0, signals_k);
+}
+
+static int signals_k(lua_State *L, int status, lua_KContext ctx)
+{
+    UNUSED(status);
+    UNUSED(ctx);
+    ((struct signals *)lua_touserdata(L, 1))->waiter.tasks = NULL;
+    task_woken(L);
+    return next_signal(L);
+}
+
+/* signals:wait() -> "HUP" | "INT" | "TERM" */
+static int m_signals_wait(lua_State *L)
+{
+    lua_settop(L, 1);
+    return next_signal(L);
+}
+
+/* From then on signals do again what they usually do. */
+static int mm_signals_close(lua_State *L)
+{
+    struct signals *s = luaL_checkudata(L, 1, SIGNALS_TYPE);
+    if (s->host) {
+        s->host->on_signal = NULL;
+        s->host = NULL;
+        task_wake(&s->waiter);
+    }
+    return 0;
+}
+
+static const luaL_Reg signals_methods[] = {{"wait", m_signals_wait}, {"close", mm_signals_close}, {NULL, NULL}};
+static const luaL_Reg signals_metamethods[] = {{"__close", mm_signals_close}, {"__gc", mm_signals_close}, {NULL, NULL}};
+
 static const luaL_Reg functions[] = {
     {"self", f_self},           {"is_alive", f_is_alive},     {"env", f_env},
     {"is_tty", f_is_tty},       {"columns", f_columns},       {"write", f_write},
-    {"read_line", f_read_line}, {"read_stdin", f_read_stdin}, {NULL, NULL},
+    {"read_line", f_read_line}, {"read_stdin", f_read_stdin}, {"signals", f_signals},
+    {NULL, NULL},
 };
 
 static const luaL_Reg no_methods[] = {{NULL, NULL}};
@@ -189,7 +280,8 @@ void lproc_self_install(lua_State *L)
 {
     args_new_type(L, CONSOLE_TYPE, no_methods, input_metamethods);
     args_new_type(L, CONSOLE_WAIT_TYPE, no_methods, input_wait_metamethods);
-    lua_pop(L, 2);
+    args_new_type(L, SIGNALS_TYPE, signals_methods, signals_metamethods);
+    lua_pop(L, 3);
     struct input *input = lua_newuserdatauv(L, sizeof *input, 0);
     *input = (struct input){.console = NULL};
     luaL_setmetatable(L, CONSOLE_TYPE);

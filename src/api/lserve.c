@@ -187,6 +187,15 @@ static int m_accept(lua_State *L)
     return accept_or_wait(L);
 }
 
+/* server:stop_accepting() */
+static int m_stop_accepting(lua_State *L)
+{
+    struct server *s = check_server(L);
+    if (s->serve)
+        serve_drain(s->serve);
+    return 0;
+}
+
 /* Idempotent. Connections are closed; requests that were accepted become gone. */
 static int mm_server_close(lua_State *L)
 {
@@ -524,6 +533,7 @@ static const luaL_Reg server_methods[] = {
     {"port", m_port},
     {"connections", m_connections},
     {"accept", m_accept},
+    {"stop_accepting", m_stop_accepting},
     {"close", mm_server_close},
     {NULL, NULL},
 };

@@ -46,7 +46,7 @@ static int open_reserve(void)
 
 static void accept_start(struct serve *s)
 {
-    if (s->is_accepting || s->is_closing || s->conn_count >= s->options.connections_max)
+    if (s->is_accepting || s->is_draining || s->is_closing || s->conn_count >= s->options.connections_max)
         return;
     if (s->reserve_fd < 0)
         s->reserve_fd = open_reserve();
@@ -93,7 +93,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     struct serve *s = poll->data;
     UNUSED(status); /* an error shows again in accept4 */
     UNUSED(events);
-    for (int i = 0; i < SERVE_ACCEPT_MAX && !s->is_closing; i++) {
+    for (int i = 0; i < SERVE_ACCEPT_MAX && !s->is_draining && !s->is_closing; i++) {
         int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             serve_conn_open(s, fd);
@@ -235,6 +235,29 @@ size_t serve_connections(const struct serve *s)
 
 /* Closing */
 
+static void close_listener(struct serve *s)
+{
+    loop_timer_stop(s->loop, &s->accept_timer);
+    accept_stop(s);
+    if (s->fd >= 0)
+        close(s->fd); /* libuv has stopped watching it */
+    if (s->reserve_fd >= 0)
+        close(s->reserve_fd);
+    s->fd = s->reserve_fd = -1;
+}
+
+void serve_drain(struct serve *s)
+{
+    if (s->is_draining)
+        return;
+    s->is_draining = true;
+    close_listener(s);
+    for (struct list *node = s->conns.next, *next; node != &s->conns; node = next) {
+        next = node->next;
+        serve_conn_drain(CONTAINER_OF(node, struct serve_conn, link));
+    }
+}
+
 static void release(struct serve *s)
 {
     if (--s->handle_count == 0)
@@ -257,7 +280,7 @@ void serve_close(struct serve *s)
 {
     ASSERT(!s->is_closing);
     s->is_closing = true;
-    loop_timer_stop(s->loop, &s->accept_timer);
+    close_listener(s);
     for (struct list *node; (node = list_first(&s->conns));) {
         struct serve_conn *c = CONTAINER_OF(node, struct serve_conn, link);
         serve_conn_flush(c);
@@ -265,7 +288,4 @@ void serve_close(struct serve *s)
     }
     loop_timer_stop(s->loop, &s->flush_timer);
     uv_close((uv_handle_t *)&s->poll, on_poll_closed);
-    close(s->fd); /* libuv has stopped watching it */
-    if (s->reserve_fd >= 0)
-        close(s->reserve_fd);
 }

@@ -63,6 +63,8 @@ void serve_options_init(struct serve_options *o); /* the limits of limits.h, 127
 MUST_CHECK enum err serve_open(struct serve **out, struct loop *l, const struct serve_options *o,
                                void (*on_request)(void *user, struct serve_request *r), void *user,
                                struct err_info *info);
+/* Takes no new connections; those that wait for a request are closed, the others with their next answer. */
+void serve_drain(struct serve *s);
 /* Stops listening and closes every connection, after one attempt to send what is queued. Open requests become
  * SERVE_GONE. The memory goes when libuv has let go of the handles. */
 void serve_close(struct serve *s);

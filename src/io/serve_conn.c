@@ -284,13 +284,19 @@ static void resume(struct serve_conn *c)
 void serve_conn_next(struct serve_conn *c, bool is_keep_alive)
 {
     ASSERT(c->state == CONN_BUSY);
-    if (!is_keep_alive || c->server->is_closing) {
+    if (!is_keep_alive || c->server->is_draining || c->server->is_closing) {
         serve_conn_finish(c);
         return;
     }
     c->state = CONN_HEAD;
     if (!c->is_running)
         resume(c);
+}
+
+void serve_conn_drain(struct serve_conn *c)
+{
+    if (c->state == CONN_HEAD && c->in.n == 0)
+        serve_conn_finish(c);
 }
 
 static void on_deadline(struct loop_timer *t)

@@ -17,7 +17,7 @@ struct serve {
     void (*on_request)(void *user, struct serve_request *r);
     void *user;
     int fd, reserve_fd, port;
-    bool is_accepting, is_closing;
+    bool is_accepting, is_draining, is_closing;
     uv_poll_t poll;
     struct loop_timer accept_timer;
     struct loop_timer flush_timer;  /* 0 ms: the end of the turn */
@@ -63,6 +63,7 @@ void serve_conn_close(struct serve_conn *c);
 void serve_conn_reset(struct serve_conn *c);
 /* No more requests: sends what is queued, then closes. */
 void serve_conn_finish(struct serve_conn *c);
+void serve_conn_drain(struct serve_conn *c); /* the same, once nothing is under way */
 /* The answer of c->request is complete: the next request may begin. */
 void serve_conn_next(struct serve_conn *c, bool is_keep_alive);
 void serve_conn_flush(struct serve_conn *c); /* sends c->out now */

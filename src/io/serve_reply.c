@@ -127,7 +127,7 @@ static enum err start(struct serve_request *r, const struct serve_reply *reply, 
     if (body && !plan.has_length)
         plan = (struct plan){.has_length = true, .has_date = plan.has_date, .length = body->n};
     r->framing = is_empty ? NO_BODY : plan.has_length ? LENGTH : r->minor == 1 ? CHUNKS : UNTIL_CLOSE;
-    r->is_keep_alive &= r->framing != UNTIL_CLOSE;
+    r->is_keep_alive &= r->framing != UNTIL_CLOSE && !r->conn->server->is_draining;
     r->left = plan.length;
     err = err ? err : add_head(r, reply, &plan, info);
     if (!err && body && !r->is_head && buf_add(&r->conn->out, body->p, body->n) != ERR_OK)

@@ -26,6 +26,8 @@ struct host {
     struct task *main;         /* runs boot.lua; a reference */
     struct task *foreground;   /* what Ctrl-C cancels; NULL: main; a reference */
     int interrupts;            /* signals since the last wait for input */
+    void (*on_signal)(void *user, int signum); /* a script waits for signals: the first of a kind goes to it; NULL */
+    void *on_signal_user;
 };
 
 /* Every coroutine inherits a copy of the main thread's extra space. */

@@ -48,6 +48,9 @@ Logged so far: day 1, 2, 3, 4, 5, 6.
     "Here I am.\tsays third, after\n  first/large retried: overloaded\n  first/large failed: overloaded\n  second/large failed: quota\n"
       .. "all_failed\tbecause of\n  first/large failed: overloaded\n  second/large failed: quota\n",
   },
+  ["gateway.lua"] = { "" }, -- defines things for `perilune serve`, and says so in the log alone
+  ["serve.lua"] = { "" },
+  ["webhook.lua"] = { "" },
   ["handoff.lua"] = {
     "Why does the sea rise? The moon pulls the sea. (tides, 3 steps)\n"
       .. "Why did it get dark at noon? The moon hides the sun. (eclipses, 3 steps)\n",

@@ -34,15 +34,17 @@ local boundaries = list [[
   lua/perilune/agent/workflow/execution.lua
   lua/perilune/agent/workflow/flow.lua
   lua/perilune/agent/schedule.lua
+  lua/perilune/agent/hooks.lua
+  lua/perilune/serve/reload.lua
   lua/perilune/boot.lua
   lua/perilune/init.lua
   lua/perilune/model/discovery.lua
   lua/perilune/config.lua
   lua/perilune/testing/conformance.lua
-]] -- a tool call, a schema of an MCP server, a request handler, the task of a run, of an execution, an attempt of a step, a job, runs that
+]] -- a tool call, a schema of an MCP server, a request handler, the task of a run, of an execution, an attempt of a step, a job, a response hook, scripts that are loaded anew, runs that
 -- go on, the main task, perilune.try, a provider file, a configuration file, a case of the kit
 
-local loaders = list "lua/perilune/config.lua lua/perilune/cli/run.lua lua/perilune/model/discovery.lua"
+local loaders = list "lua/perilune/serve/reload.lua lua/perilune/config.lua lua/perilune/cli/run.lua lua/perilune/model/discovery.lua"
 
 -- Lua: a pattern that follows a word border, the name to print, and the files that may.
 local lua_calls = {

@@ -35,4 +35,14 @@ function M.clear()
 end
 
 
+---Puts other assistants in the place of all that are defined.
+---@param others table<string, perilune.Assistant>
+---@return table<string, perilune.Assistant> before
+function M.swap(others)
+  local before = by_name
+  by_name = others
+  return before
+end
+
+
 return M

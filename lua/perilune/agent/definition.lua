@@ -37,7 +37,7 @@ end
 ---@param options table
 function M.check_data(where, options)
   for position, one in ipairs(type(options.tools) == "table" and options.tools or {}) do
-    if type(one) ~= "string" then
+    if type(one) ~= "string" and (type(one) ~= "table" or tool.is(one) or type(one.name) ~= "string") then
       check.fail(("%s: tools[%d] must be the name of a built-in tool or of a configured MCP server: %s"):format(where, position,
         tool.is(one) and ("only a script can define a tool like '%s'"):format(one.name) or "got a " .. type(one)), 4)
     end
@@ -53,6 +53,25 @@ function M.check_data(where, options)
       check.fail(("%s: %s is a function: only a script can define that"):format(where, place), 4)
     end
   end
+end
+
+
+---Tools without a function of their own: whoever asks answers them.
+---@param list { name: string, description: string?, parameters: table?, strict: boolean? }[]
+---@return perilune.Tool[]
+function M.outside_tools(list)
+  local tools = {}
+  for position, one in ipairs(list) do
+    local parameters = one.parameters
+    if parameters == nil or parameters == json.null then
+      parameters = { type = "object", properties = {} }
+    end
+    tools[position] = tool.define {
+      name = one.name, description = type(one.description) == "string" and one.description or "", parameters = parameters,
+      strict = one.strict == true or nil,
+    }
+  end
+  return tools
 end
 
 
@@ -93,7 +112,9 @@ local function tools_of(app, names)
   local list, settings = {}, app.settings
   for _, name in ipairs(names) do
     local make = rawget(builtin, name)
-    if make then
+    if type(name) == "table" then -- { name =, description =, parameters = }: its outputs come from outside
+      list[#list + 1] = M.outside_tools({ name })[1]
+    elseif make then
       list[#list + 1] = make((settings.tools or {})[name])
     elseif (settings.mcp or {})[name] then
       add_server(app, list, name)

@@ -47,8 +47,9 @@ end
 
 ---Goes on, in the background, with every run whose process ended. What cannot go on is told in the log and left as it is.
 ---@param app perilune.App
+---@param job_of_row? fun(row: perilune.RunRow): perilune.Job? for runs that are more than an assistant's name
 ---@return perilune.Run[]
-function M.recover(app)
+function M.recover(app, job_of_row)
   local open, err = runs.list_open(app:database())
   if not open then
     error(err, 0)
@@ -57,7 +58,8 @@ function M.recover(app)
   for _, row in ipairs(open) do
     if is_due(app, row) then
       local ok, result = pcall(function()
-        return jobs.start(job_of(app, { thread_id = row.thread_id, assistant = row.assistant }), function(job)
+        local job = job_of_row and job_of_row(row) or job_of(app, { thread_id = row.thread_id, assistant = row.assistant })
+        return jobs.start(job, function()
           return loop.take_over(job, row.id)
         end)
       end)

@@ -27,6 +27,9 @@ local commands = {
   { "providers", "what is known; `providers test FILE` runs the conformance kit" },
   { "models", "the known models, and what they cost" },
   { "db", "migrate, check and back up the database" },
+  { "serve", "serve the OpenAI-compatible API, and what scripts define" },
+  { "keys", "who may call a server: create, list, revoke, rotate" },
+  { "credits", "what accounts have: balance, grant, history" },
   { "test", "run busted specs inside the host" },
 }
 
@@ -156,6 +159,7 @@ function M.main(arg, version)
     strict.install(_G)
   end
   local app <close> = make_app(values)
+  app.version = version
   return command.run(values, rest, app) or 0
 end
 

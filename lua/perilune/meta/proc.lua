@@ -110,6 +110,22 @@ function proc.write(fd, text) end
 ---@return perilune.Error? err
 function proc.read_line() end
 
+---From this call on the first SIGINT or SIGTERM, and every SIGHUP, goes to who waits here, instead of ending something; a second one ends
+---the process as always. One at a time: a second call raises while the first is open.
+---@return perilune.ProcSignals
+function proc.signals() end
+
+---Own it with `local signals <close>`: closing gives the signals back.
+---@class perilune.ProcSignals
+local signals = {}
+
+---Waits for the next signal; one that came before counts.
+---@return "HUP"|"INT"|"TERM" name
+function signals:wait() end
+
+---May be called again.
+function signals:close() end
+
 ---All that is left of standard input, at most 64 MiB; waits for its end.
 ---@return string? text
 ---@return perilune.Error? err

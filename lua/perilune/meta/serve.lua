@@ -38,6 +38,9 @@ function server:connections() end
 ---@return perilune.serve.Request? request nil: the server was closed
 function server:accept() end
 
+---Takes no new connections: who connects is refused. Connections that wait for a request are closed, the others with their next answer.
+function server:stop_accepting() end
+
 ---Stops listening and closes every connection; requests under way become gone.
 function server:close() end
 

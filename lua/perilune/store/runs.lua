@@ -348,6 +348,31 @@ function M.cancel(db, id, is_alive)
 end
 
 
+---Ends the runs that have waited for outputs longer than they may.
+---@param db perilune.Database
+---@return integer|nil count
+---@return perilune.Error?
+function M.expire(db)
+  local now = rows.now()
+  local list, err = db:read("run_list_overdue", { now = now })
+  if not list then
+    return nil, err
+  end
+  local count = 0
+  for _, run in ipairs(list) do
+    local batch = {}
+    add_interrupt(batch, run, now, { status = "expired" })
+    local done
+    done, err = db:write(batch)
+    if not done and err.code ~= "expectation" then
+      return nil, err
+    end
+    count = count + (done and 1 or 0)
+  end
+  return count
+end
+
+
 ---Decides about a tool call that waits: approve (or run it again, where its outcome is unknown), reject with a reason, or its output
 ---from outside. The first decision counts.
 ---@param db perilune.Database

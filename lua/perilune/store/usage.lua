@@ -39,14 +39,17 @@ local time_columns = { "started_at" }
 
 ---Adds the statements that store these attempts to a batch.
 ---@param batch perilune.StoreCall[]
----@param run_id string
+---@param run_id string?
 ---@param attempts perilune.AttemptRow[]
 ---@param step_seq? integer for those that name none
+---@param request_id? string of a request without a run
 ---@return true|nil
 ---@return perilune.Error?
-function M.add_calls(batch, run_id, attempts, step_seq)
+function M.add_calls(batch, run_id, attempts, step_seq, request_id)
   for position, attempt in ipairs(attempts) do
-    local params = { run_id = run_id, started_at = rows.milliseconds(attempt.started_at), estimated = attempt.estimated or false }
+    local params = {
+      run_id = run_id, request_id = request_id, started_at = rows.milliseconds(attempt.started_at), estimated = attempt.estimated or false,
+    }
     for _, name in ipairs(plain_columns) do
       params[name] = attempt[name]
     end

@@ -260,6 +260,69 @@ local function decode_options(body)
 end
 
 
+-- A copy with the known fields alone.
+local function only(value, known)
+  local kept = {}
+  for name in pairs(known) do
+    kept[name] = value[name]
+  end
+  return kept
+end
+
+
+-- Each table of a list by `f`; anything else stays, to be refused later.
+local function each_table(list, f)
+  if type(list) ~= "table" then
+    return list
+  end
+  local kept = json.is_array(list) and json.array() or {}
+  for position, one in ipairs(list) do
+    kept[position] = type(one) == "table" and f(one) or one
+  end
+  return kept
+end
+
+
+-- A call or a tool, with the function in it.
+local function function_without_extras(fields, inner_fields)
+  return function(value)
+    local kept = only(value, fields)
+    if type(kept["function"]) == "table" then
+      kept["function"] = only(kept["function"], inner_fields)
+    end
+    return kept
+  end
+end
+
+
+local function part_without_extras(part)
+  return part_fields[part.type] and only(part, part_fields[part.type]) or part
+end
+
+
+local function message_without_extras(message)
+  local kept = only(message, message_fields)
+  kept.content = each_table(kept.content, part_without_extras)
+  kept.tool_calls = each_table(kept.tool_calls, function_without_extras(call_fields, called_fields))
+  return kept
+end
+
+
+---A body without fields of messages, parts and tools that nobody here knows: clients add such (cache_control, for one), and a server
+---should not refuse them.
+---@param body table
+---@return table
+function M.without_extras(body)
+  local kept = {}
+  for name, value in pairs(body) do
+    kept[name] = value
+  end
+  kept.messages = each_table(body.messages, message_without_extras)
+  kept.tools = each_table(body.tools, function_without_extras(tool_fields, function_fields))
+  return kept
+end
+
+
 ---@class perilune.OpenAiRequest a chat.completions request in our own form
 ---@field model? string
 ---@field messages perilune.Message[]

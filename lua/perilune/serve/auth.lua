@@ -1,0 +1,146 @@
+-- Who calls: the key of a request. While no key has been created only this machine may call, without one.
+local clock = require "perilune.sys.clock"
+local keys = require "perilune.store.keys"
+local problem = require "perilune.serve.problem"
+local proxy = require "perilune.serve.proxy"
+local quota = require "perilune.serve.quota"
+local token = require "perilune.sys.token"
+
+local M = {}
+
+local methods = {}
+local metatable = { __name = "perilune.serve.auth", __index = methods }
+
+---How long a key is believed without being looked up: a key that is revoked is refused after that.
+M.CACHE_SECONDS = 1
+
+local CACHED_MAX = 10000
+
+---Who calls from this machine while there is no key.
+M.LOCAL = { id = "local", name = "local", account = nil, account_no = 0, scopes = {}, limits = {}, is_prepaid = false }
+
+
+---@class perilune.serve.Key
+---@field id string what may be shown of it
+---@field name string
+---@field account? string whose things it may see; nil: everything (the local caller)
+---@field account_no integer
+---@field scopes { models: string[]?, routes: string[]? }
+---@field limits { requests: integer?, tokens: integer?, concurrency: integer? }
+---@field is_prepaid boolean
+---@field tier? string
+
+---@param server perilune.Server
+---@return table auth
+function M.new(server)
+  return setmetatable({ server = server, cached = {}, count = 0, any = { at = -math.huge, value = false } }, metatable)
+end
+
+
+local function refuse(message)
+  error(problem.new {
+    status = 401, type = "authentication_error", code = "invalid_api_key", message = message, is_retryable = false,
+    headers = { ["www-authenticate"] = "Bearer" },
+  }, 0)
+end
+
+
+-- The text of the key in a request.
+local function key_text(exchange)
+  local authorization = exchange:header("authorization")
+  if authorization then
+    return authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+)$") or ""
+  end
+  return exchange:header("x-api-key") or exchange:header("api-key")
+end
+
+
+---Has any key been created?
+---@return boolean
+function methods:has_keys()
+  local now, any = clock.mono(), self.any
+  if not any.value and now - any.at > M.CACHE_SECONDS then
+    local value, err = keys.any(self.server.db)
+    if value == nil then
+      error(err, 0)
+    end
+    any.value, any.at = value, now
+  end
+  return any.value
+end
+
+
+local function look_up(self, text)
+  local digest = token.sha256(text)
+  local known, now = self.cached[digest], clock.mono()
+  if known and now - known.at <= M.CACHE_SECONDS then
+    return known.key
+  end
+  local row, err = keys.find(self.server.db, text)
+  if not row then
+    self.cached[digest] = nil
+    return nil, err
+  end
+  if not known then
+    if self.count >= CACHED_MAX then
+      self.cached, self.count = {}, 0
+    end
+    self.count = self.count + 1
+  end
+  self.cached[digest] = { key = row, at = now }
+  return row
+end
+
+
+---The key of a request. Raises when it has none that may call.
+---@param exchange perilune.Exchange
+---@return perilune.serve.Key
+function methods:key_of(exchange)
+  local text = key_text(exchange)
+  if not self:has_keys() then
+    if proxy.is_local(exchange) then
+      return M.LOCAL
+    end
+    refuse("No key has been created yet, so only this machine may call. Create one: perilune keys create NAME")
+  end
+  local address = self.server.proxy:address(exchange)
+  if text == nil then
+    refuse("A key is missing: send it as 'Authorization: Bearer KEY'. Keys are made with `perilune keys create NAME`.")
+  elseif not quota.may_try(address) then
+    error(problem.new {
+      status = 429, type = "rate_limit_exceeded", code = "too_many_wrong_keys", headers = { ["retry-after"] = "5" },
+      message = "Too many wrong keys came from this address: try again later.",
+    }, 0)
+  end
+  local key, err = look_up(self, text)
+  if key then
+    return key
+  elseif err.kind ~= "authentication" then
+    error(err, 0)
+  end
+  quota.refused(address)
+  refuse(err.message)
+end
+
+
+---Raises unless the key may use the route's family.
+---@param key perilune.serve.Key
+---@param family string
+function M.check_family(key, family)
+  local routes = key.scopes.routes
+  if not routes then
+    return
+  end
+  for _, allowed in ipairs(routes) do
+    if allowed == family then
+      return
+    end
+  end
+  error(problem.new {
+    status = 403, type = "permission_error", code = "route_not_allowed", is_retryable = false,
+    message = ("This key may not use '%s'; it may use: %s."):format(family, table.concat(routes, ", ")),
+  }, 0)
+end
+
+
+return M

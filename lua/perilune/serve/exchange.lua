@@ -1,0 +1,275 @@
+-- One request and its answer, as the functions of serve/routes see them.
+local clock = require "perilune.sys.clock"
+local errors = require "perilune.std.errors"
+local json = require "perilune.json"
+local problem = require "perilune.serve.problem"
+local sse = require "perilune.serve.sse"
+
+local M = {}
+
+local methods = {}
+local metatable = { __name = "perilune.serve.exchange", __index = methods }
+
+local JSON = "application/json"
+
+
+---@class perilune.Exchange
+---@field app perilune.App
+---@field server perilune.Server
+---@field id string "req_...", the x-request-id of the answer
+---@field method string
+---@field path string not percent-decoded
+---@field params table<string, string> of the route's pattern
+---@field key perilune.serve.Key who calls
+---@field started number clock.mono of its arrival
+---@field route? perilune.serve.Route
+---@field status? integer of the answer, once it has begun
+---@field has_begun boolean something of the answer was sent
+---@field is_answered boolean the answer is complete
+---@field failure? perilune.serve.Answer what went wrong, in the stream too
+---@field wants_copy? boolean the answer is kept for repeated requests
+---@field copy? { status: integer, type: string, body: string }
+---@field more_headers table<string, string> that this answer has besides
+---@field model_name? string of the answer, for the log and the metrics
+---@field usage? perilune.Usage
+
+---@param server perilune.Server
+---@param request perilune.serve.Request
+---@param id string
+---@return perilune.Exchange
+function M.new(server, request, id)
+  return setmetatable({
+    server = server, app = server.app, request = request, id = id, method = request:method(), path = request:path(), params = {},
+    started = clock.mono(), has_begun = false, is_answered = false, more_headers = {},
+  }, metatable)
+end
+
+
+---A header of the request, whatever its case.
+---@param name string
+---@return string?
+function methods:header(name)
+  return self.request:header(name)
+end
+
+
+local function unescape(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end))
+end
+
+
+---A parameter of the query: the first of that name.
+---@param name string
+---@return string?
+function methods:query(name)
+  if not self.queries then
+    self.queries = {}
+    for pair in self.request:query():gmatch("[^&]+") do
+      local key, value = pair:match("^([^=]*)=?(.*)$")
+      key = unescape(key)
+      self.queries[key] = self.queries[key] or unescape(value)
+    end
+  end
+  return self.queries[name]
+end
+
+
+---A whole number of the query.
+---@param name string
+---@param default integer?
+---@param min integer
+---@param max integer
+---@return integer?
+function methods:query_integer(name, default, min, max)
+  local text = self:query(name)
+  if text == nil or text == "" then
+    return default
+  end
+  local value = text:find("^%-?%d+$") and math.tointeger(tonumber(text))
+  if not value or value < min or value > max then
+    problem.invalid(name, ("'%s' must be a whole number from %d to %d."):format(name, min, max))
+  end
+  return value
+end
+
+
+---The JSON object that is the body.
+---@param may_be_empty? boolean an empty body is an empty object
+---@return table
+function methods:body(may_be_empty)
+  if self.decoded then
+    return self.decoded
+  end
+  local text = self.request:body()
+  if text == "" and may_be_empty then
+    self.decoded = {}
+    return self.decoded
+  end
+  local value, err = json.decode(text)
+  if err then
+    problem.invalid(nil, "The body of the request is not valid JSON: " .. err.message, "invalid_json")
+  elseif type(value) ~= "table" or json.is_array(value) then
+    problem.invalid(nil, "The body of the request must be a JSON object.", "invalid_json")
+  end
+  self.decoded = value
+  return value
+end
+
+
+---The headers of the answer.
+---@param headers table<string, string>
+---@return table<string, string>
+function methods:head(headers)
+  headers["x-request-id"] = self.id
+  headers["openai-processing-ms"] = tostring(math.floor((clock.mono() - self.started) * 1000))
+  headers["openai-version"] = "2020-10-01"
+  local cors = self.server.cors
+  if cors then
+    cors:add(self, headers)
+  end
+  for name, value in pairs(self.more_headers) do
+    headers[name] = value
+  end
+  return headers
+end
+
+
+---The whole answer.
+---@param status integer
+---@param value table|string a table becomes JSON
+---@param headers? table<string, string>
+function methods:reply(status, value, headers)
+  headers = headers or {}
+  local text = value
+  if type(value) == "table" then
+    local err
+    text, err = json.encode(value)
+    if not text then
+      error(err, 0)
+    end
+    headers["content-type"] = headers["content-type"] or JSON
+  end
+  self.status, self.has_begun, self.is_answered = status, true, true
+  if self.wants_copy and #text <= 4 << 20 then
+    self.copy = { status = status, type = headers["content-type"], body = text }
+  end
+  local ok, err = self.request:reply { status = status, headers = self:head(headers), body = text }
+  if not ok then
+    error(err, 0)
+  end
+end
+
+
+---The answer as server-sent events; its head goes out with the first of them. Own it with `<close>`.
+---@param options? { encode_error: (fun(answer: perilune.serve.Answer): table|string, string?)? }
+---@return perilune.serve.EventStream
+function methods:events(options)
+  return sse.new(self, options)
+end
+
+
+-- May the key use that model? Patterns have `*` for anything.
+local function allows(patterns, name)
+  for _, pattern in ipairs(patterns) do
+    local lua_pattern = "^" .. pattern:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*") .. "$"
+    if name:find(lua_pattern) then
+      return true
+    end
+  end
+  return false
+end
+
+
+---Raises unless the key may use what is called so.
+---@param name string
+function methods:check_model(name)
+  local patterns = self.key.scopes and self.key.scopes.models
+  if patterns and not allows(patterns, name) then
+    error(problem.new {
+      status = 403, type = "permission_error", code = "model_not_allowed", param = "model", is_retryable = false,
+      message = ("This key may not use the model '%s'."):format(name),
+    }, 0)
+  end
+end
+
+
+---A name of a model as clients write it, checked.
+---@param name any
+---@return string
+function methods:model_named(name)
+  if type(name) ~= "string" or name == "" then
+    problem.invalid("model", "'model' is missing: a model like \"openai/gpt-4o-mini\", \"auto\", or \"assistant/NAME\".",
+      "missing_required_parameter")
+  elseif #name > 512 or name:find("%c") or name:find("..", 1, true) or not utf8.len(name) then
+    problem.invalid("model", "'model' is no name of a model.")
+  end
+  self.model_name = name
+  self:check_model(name)
+  return name
+end
+
+
+---What answers for a name: a model with `stream`, behind the accounts. Raises 404 when there is none.
+---@param name string
+---@return table model
+---@return string name "provider/model"
+function methods:model(name)
+  name = self:model_named(name)
+  local model, full = self.server:model(name)
+  return self:bill(model, full, { writes_attempts = true }), full
+end
+
+
+---A name for what is charged next: the request's own first, then numbered ones.
+---@return string
+function methods:charge_id()
+  self.charges = (self.charges or 0) + 1
+  return self.charges == 1 and self.id or ("%s:%d"):format(self.id, self.charges)
+end
+
+
+---The accounts around a model: what is asked of it is paid for by the caller's key.
+---@param model table
+---@param name string "provider/model"
+---@param options? { writes_attempts: boolean?, run_id: string? }
+---@return table model
+function methods:bill(model, name, options)
+  return self.server:bill(self, model, name, options)
+end
+
+
+---Raises unless a thing belongs to the caller, as if it did not exist. Who calls without a key, from this machine, sees everything.
+---@param what string "thread"
+---@param id string as the caller knows it
+---@param row { account: string? }
+---@generic T
+---@return T row
+function methods:own(what, id, row)
+  local account = self.key.account
+  if account and row.account ~= account then
+    problem.not_found(what, id)
+  end
+  return row
+end
+
+
+---The value, or a raise: not_found becomes the answer that there is no such thing.
+---@generic T
+---@param what string
+---@param id string
+---@param row T?
+---@param err perilune.Error?
+---@return T
+function methods:found(what, id, row, err)
+  if row then
+    return self:own(what, id, row)
+  elseif errors.is(err, "not_found") then
+    problem.not_found(what, id)
+  end
+  error(err, 0)
+end
+
+
+return M

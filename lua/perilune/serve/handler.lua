@@ -1,0 +1,168 @@
+-- What happens to every request, whatever its route: who calls, may he, has he asked this before, the route's function, what becomes of
+-- an error, a line in the log. This is where the errors of a request end.
+local auth = require "perilune.serve.auth"
+local clock = require "perilune.sys.clock"
+local cors = require "perilune.serve.cors"
+local errors = require "perilune.std.errors"
+local exchanges = require "perilune.serve.exchange"
+local hooks = require "perilune.agent.hooks"
+local json = require "perilune.json"
+local log = require "perilune.sys.log"
+local problem = require "perilune.serve.problem"
+local quota = require "perilune.serve.quota"
+local repeats = require "perilune.serve.repeats"
+local task = require "perilune.sys.task"
+local token = require "perilune.sys.token"
+
+local M = {}
+
+
+-- The route, or what is wrong with the address.
+local function find_route(exchange)
+  local server = exchange.server
+  local route, found = server.router:find(exchange.method, exchange.path)
+  if route then
+    exchange.route, exchange.params = route, found
+    return route
+  elseif found == "" then
+    error(problem.new {
+      status = 404, type = "invalid_request_error", code = "not_found",
+      message = ("Invalid URL (%s %s)"):format(exchange.method, exchange.path:gsub("[^%g]", "?"):sub(1, 200)),
+    }, 0)
+  end
+  if exchange.method == "OPTIONS" then
+    return nil, found
+  end
+  error(problem.new {
+    status = 405, type = "invalid_request_error", code = "method_not_allowed", headers = { allow = found },
+    message = ("%s is not allowed here; allowed: %s"):format(exchange.method, found),
+  }, 0)
+end
+
+
+-- Who calls; hooks of scripts are asked first.
+local function authenticate(exchange)
+  local server, family = exchange.server, exchange.route.family
+  local key = hooks.authenticate(exchange.app, exchange)
+  if not key then
+    key = server.auth:key_of(exchange)
+    if key.id == "local" then
+      server.proxy:check_names(exchange)
+    end
+  end
+  exchange.key = key
+  auth.check_family(key, family)
+end
+
+
+-- The route's function, within what the key may do at a time.
+local function run_limited(exchange)
+  local ticket, err = quota.enter(exchange.key, 0)
+  exchange.ticket = ticket
+  for name, value in pairs(quota.headers(exchange.key)) do
+    exchange.more_headers[name] = value
+  end
+  if not ticket then
+    error(err, 0)
+  end
+  hooks.before(exchange.app, exchange)
+  if exchange.is_answered then
+    return
+  end
+  return repeats.run(exchange, exchange.route.run)
+end
+
+
+local function serve(exchange)
+  local route, allowed = find_route(exchange)
+  if not route then
+    if exchange.server.cors then
+      return cors.preflight(exchange, allowed)
+    end
+    return exchange:reply(204, "", { allow = allowed })
+  elseif not route.family then
+    return route.run(exchange)
+  end
+  authenticate(exchange)
+  return run_limited(exchange)
+end
+
+
+-- The answer to what was raised. Once the answer has begun nothing can be said any more: the connection is cut, so that nobody takes
+-- what has come for the whole.
+local function answer_error(exchange, raised)
+  local answer = problem.answer_of(raised)
+  exchange.failure = answer
+  if answer.status == 500 then
+    log.write("error", "serve", ("%s %s %s: %s"):format(exchange.id, exchange.method, exchange.path, tostring(errors.wrap(raised))))
+  end
+  if exchange.has_begun or exchange.request:is_gone() then
+    return
+  end
+  local encode = exchange.route and exchange.route.encode_error or problem.body
+  local headers = { ["content-type"] = "application/json" }
+  for name, value in pairs(answer.headers) do
+    headers[name] = value
+  end
+  exchange.status, exchange.is_answered = answer.status, true
+  local body = json.encode(encode(answer, exchange), { repair = true })
+  exchange.request:reply { status = answer.status, headers = exchange:head(headers), body = body }
+end
+
+
+-- A line about a request that was answered, and the numbers of the metrics.
+local function note_end(exchange)
+  local seconds, failure = clock.mono() - exchange.started, exchange.failure
+  local status = exchange.status or failure and failure.status or 499
+  local pattern = exchange.route and exchange.route.pattern or "none"
+  exchange.server.metrics:http(pattern, exchange.method, status, seconds)
+  hooks.after(exchange.app, exchange, status, seconds)
+  if not log.is_on("info") then
+    return
+  end
+  local usage = exchange.usage or {}
+  log.write("info", "access", ("%s %s %d"):format(exchange.method, exchange.path, status), json.encode {
+    request_id = exchange.id, method = exchange.method, path = exchange.path, route = pattern, status = status,
+    milliseconds = math.floor(seconds * 1000 + 0.5), key = exchange.key and exchange.key.id, model = exchange.model_name,
+    provider = exchange.provider, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens,
+    error = failure and (failure.code or failure.type), remote = exchange.server.proxy:address(exchange),
+  })
+end
+
+
+-- Ends the handler's task when its client goes away.
+local function watch(request, handler)
+  local reason = request:gone()
+  if reason == "half_closed" then
+    reason = request:gone()
+  end
+  if reason == "gone" then
+    handler:cancel("user_requested")
+  end
+end
+
+
+---Answers one request; the task of a handler.
+---@param server perilune.Server
+---@param request perilune.serve.Request owned by this call
+function M.run(server, request)
+  local owned <close> = request -- luacheck: ignore 211
+  local exchange = exchanges.new(server, request, token.id("req"))
+  server.active = server.active + 1
+  task.spawn(watch, request, task.current())
+  local ok, err = pcall(serve, exchange)
+  if not ok then
+    answer_error(exchange, err)
+  end
+  if exchange.ticket then
+    exchange.ticket:leave(exchange.usage and exchange.usage.total_tokens or 0)
+  end
+  server.active = server.active - 1
+  note_end(exchange)
+  if server.active == 0 then
+    server.idle:wake()
+  end
+end
+
+
+return M

@@ -1,0 +1,205 @@
+-- perilune serve: one process of providers, assistants, threads and accounts behind HTTP. A server owns its listener, what it knows of
+-- models and keys, and the tasks beside the requests; `run` serves until it is asked to stop, and then lets what is under way end.
+local accounts = require "perilune.store.accounts"
+local auth = require "perilune.serve.auth"
+local billing = require "perilune.serve.billing"
+local clock = require "perilune.sys.clock"
+local cors = require "perilune.serve.cors"
+local errors = require "perilune.std.errors"
+local handler = require "perilune.serve.handler"
+local hooks = require "perilune.agent.hooks"
+local housekeeping = require "perilune.serve.housekeeping"
+local log = require "perilune.sys.log"
+local metrics = require "perilune.serve.metrics"
+local observed = require "perilune.serve.observed"
+local proc = require "perilune.sys.proc"
+local proxy = require "perilune.serve.proxy"
+local routes = require "perilune.serve.routes"
+local serve = require "perilune.sys.serve"
+local sse = require "perilune.serve.sse"
+local task = require "perilune.sys.task"
+local token = require "perilune.sys.token"
+
+local M = {}
+
+local methods = {}
+local metatable = { __name = "perilune.Server", __index = methods }
+
+-- Models that are kept ready: names come from clients.
+local MODELS_MAX = 1000
+
+---How long requests that are under way may take when the server stops.
+M.DRAIN_SECONDS = 10
+
+
+---@class perilune.ServeOptions
+---@field host? string default "127.0.0.1"
+---@field port? integer default 8080; 0: any free one
+---@field connections? integer
+---@field connections_per_address? integer
+
+---@class perilune.Server
+---@field app perilune.App
+---@field db perilune.Database
+---@field owner string the name of this process
+---@field listener perilune.serve.Server
+---@field settings perilune.Settings
+---@field options table the configuration's `serve`
+---@field router table
+---@field streams table<perilune.serve.EventStream, true>
+---@field active integer requests that are being answered
+---@field idle perilune.TaskSignal woken when there is none any more
+---@field is_ready boolean
+---@field is_draining boolean
+
+---A server of an application; it does not listen yet.
+---@param app perilune.App
+---@return perilune.Server
+function M.new(app)
+  local options = app.settings.serve or {}
+  local self = setmetatable({
+    app = app, settings = app.settings, options = options, db = app:database(), owner = proc.self(), streams = {}, active = 0,
+    idle = task.signal(), metrics = metrics.new(), cors = cors.new(options.cors), proxy = proxy.new(options), models = {}, model_count = 0,
+    is_ready = false, is_draining = false, started = clock.mono(),
+  }, metatable)
+  self.auth = auth.new(self)
+  app.is_serving = true
+  self:load_routes()
+  return self
+end
+
+
+---Makes the routes anew: those of the host, and those of the scripts.
+function methods:load_routes()
+  self.router = routes.router(self.app)
+end
+
+
+---Forgets what was made of the configuration and the scripts.
+function methods:forget_models()
+  self.models, self.model_count = {}, 0
+end
+
+
+---What answers for the name of a model, without accounts; made once. Raises when nothing does.
+---@param name string "provider/model", a model's name, or "auto"
+---@return table model
+---@return string name
+function methods:model(name)
+  local known = self.models[name]
+  if not known then
+    local model, full = self.app:model(hooks.of(self.app).aliases[name] or { name })
+    known = { model = model, name = full }
+    if self.model_count >= MODELS_MAX then
+      self:forget_models()
+    end
+    self.models[name], self.model_count = known, self.model_count + 1
+  end
+  return known.model, known.name
+end
+
+
+---The accounts, and the metrics, around a model.
+---@param exchange perilune.Exchange
+---@param model table
+---@param name string
+---@param options? { writes_attempts: boolean?, run_id: string? }
+---@return table model
+function methods:bill(exchange, model, name, options)
+  options = options or {}
+  local billed = billing.new(model, {
+    db = self.db, key = exchange.key, name = name, asked = exchange.model_name or name, settings = self.settings, owner = self.owner,
+    run_id = options.run_id, writes_attempts = options.writes_attempts,
+    charge_id = function()
+      return exchange:charge_id()
+    end,
+  })
+  return observed.new(billed, exchange, name)
+end
+
+
+---The accounts around a model of a run that nobody asks for at the moment: its account pays.
+---@param row perilune.RunRow
+---@param model table
+---@param name string
+---@return table model
+function methods:bill_account(row, model, name)
+  local key = auth.LOCAL
+  if row.account then
+    local account = errors.must(accounts.get(self.db, row.account))
+    key = { account = account.id, account_no = account.no, is_prepaid = account.is_prepaid, tier = account.tier, limits = {}, scopes = {} }
+  end
+  return billing.new(model, {
+    db = self.db, key = key, name = name, asked = name, settings = self.settings, owner = self.owner, run_id = row.id,
+    charge_id = function()
+      return token.id("req")
+    end,
+  })
+end
+
+
+---Begins to listen.
+---@param options perilune.ServeOptions
+function methods:listen(options)
+  local listener, err = serve.listen {
+    host = options.host or "127.0.0.1", port = options.port or 8080, connections = options.connections,
+    connections_per_address = options.connections_per_address,
+  }
+  if not listener then
+    error(err, 0)
+  end
+  self.listener = listener
+end
+
+
+---Accepts requests until the listener is closed; each is a task of its own.
+function methods:accept()
+  while true do
+    local request = self.listener:accept()
+    if not request then
+      return
+    end
+    task.spawn(handler.run, self, request)
+  end
+end
+
+
+---Answers requests until `stop` returns; then those that are under way are let end for a while.
+---@param stop fun() waits until the server is to stop
+function methods:run(stop)
+  local listener <close> = self.listener
+  local beside <close> = task.group()
+  beside:spawn(sse.keep_alive, self.streams)
+  beside:spawn(self.accept, self)
+  housekeeping.start(self, beside)
+  self.is_ready = true
+  stop()
+  self:drain()
+  listener:close()
+  beside:cancel("shutdown")
+end
+
+
+---Takes no new connections, and waits until what is under way has ended, at most for a while.
+function methods:drain()
+  self.is_draining, self.is_ready = true, false
+  local until_at = clock.mono() + M.DRAIN_SECONDS
+  log.write("info", "serve", ("stopping: %d requests are under way"):format(self.active))
+  self.listener:stop_accepting()
+  while self.active > 0 and clock.mono() < until_at do
+    self.idle:wait(until_at - clock.mono())
+  end
+  if self.active > 0 then
+    log.write("warn", "serve", ("%d requests did not end in %d s: they are cut off"):format(self.active, M.DRAIN_SECONDS))
+  end
+end
+
+
+---@param value any
+---@return boolean
+function M.is(value)
+  return getmetatable(value) == metatable
+end
+
+
+return M

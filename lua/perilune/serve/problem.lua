@@ -1,0 +1,179 @@
+-- What an error is to an HTTP client: a status, OpenAI's type and code, a message, and whether trying again makes sense. One table for
+-- every door; the shapes of other vendors are made of the same answer.
+local errors = require "perilune.std.errors"
+local json = require "perilune.json"
+
+local M = {}
+
+
+---@class perilune.serve.Answer
+---@field status integer
+---@field type string
+---@field code? string
+---@field param? string
+---@field message string
+---@field headers table<string, string>
+
+---@class perilune.serve.AnswerFields
+---@field status integer
+---@field message string
+---@field type? string default by status
+---@field code? string
+---@field param? string
+---@field headers? table<string, string>
+---@field is_retryable? boolean
+
+-- Types by status, where a kind says nothing else.
+local types = {
+  [401] = "authentication_error", [403] = "permission_error", [404] = "not_found_error", [429] = "rate_limit_exceeded",
+}
+
+
+local function type_of(status)
+  return types[status] or status >= 500 and "server_error" or "invalid_request_error"
+end
+
+
+---An error that says how it is answered.
+---@param fields perilune.serve.AnswerFields
+---@return perilune.Error
+function M.new(fields)
+  local headers = fields.headers or {}
+  if fields.is_retryable ~= nil then
+    headers["x-should-retry"] = tostring(fields.is_retryable)
+  end
+  return errors.new {
+    kind = "api", message = fields.message, code = fields.code,
+    answer = {
+      status = fields.status, type = fields.type or type_of(fields.status), code = fields.code, param = fields.param,
+      message = fields.message, headers = headers,
+    },
+  }
+end
+
+
+---Raises: something in the request is wrong.
+---@param param string? the field
+---@param message string
+---@param code? string default "invalid_value"
+function M.invalid(param, message, code)
+  error(M.new { status = 400, type = "invalid_request_error", code = code or "invalid_value", param = param, message = message }, 0)
+end
+
+
+---Raises: there is no such thing, or it is somebody else's.
+---@param what string "thread"
+---@param id string
+function M.not_found(what, id)
+  error(M.new {
+    status = 404, type = "invalid_request_error", code = "not_found", message = ("No %s found with id '%s'."):format(what, id),
+  }, 0)
+end
+
+
+---@class perilune.serve.Kind
+---@field status integer
+---@field type? string
+---@field code? string
+---@field retry? boolean
+
+-- Errors of the layers below, by kind. Where no status is said the provider's own one of 4xx holds.
+local kinds = {
+  authentication = { status = 502, type = "server_error", code = "upstream_credentials_exhausted", retry = false },
+  permission = { status = 502, type = "server_error", code = "upstream_credentials_exhausted", retry = false },
+  model_not_found = { status = 404, type = "invalid_request_error", code = "model_not_found", retry = false },
+  not_found = { status = 404, type = "invalid_request_error", code = "not_found", retry = false },
+  rate_limit = { status = 429, type = "rate_limit_exceeded", code = "rate_limit_exceeded" },
+  quota = { status = 429, type = "insufficient_quota", code = "insufficient_quota", retry = false },
+  context_length = { status = 400, type = "invalid_request_error", code = "context_length_exceeded", retry = false },
+  content_filter = { status = 400, type = "invalid_request_error", code = "content_policy_violation", retry = false },
+  media = { status = 400, type = "invalid_request_error", code = "invalid_media", retry = false },
+  overloaded = { status = 503, type = "server_error", code = "overloaded", retry = true },
+  timeout = { status = 504, type = "server_error", code = "upstream_timeout", retry = true },
+  connection = { status = 502, type = "server_error", code = "upstream_error" },
+  tls = { status = 502, type = "server_error", code = "upstream_error", retry = false },
+  server = { status = 502, type = "server_error", code = "upstream_error" },
+  bad_response = { status = 502, type = "server_error", code = "upstream_error" },
+  empty_response = { status = 502, type = "server_error", code = "upstream_error" },
+  stream_interrupted = { status = 502, type = "server_error", code = "stream_interrupted" },
+  conflict = { status = 409, type = "invalid_request_error", code = "conflict", retry = false },
+  database = { status = 503, type = "server_error", code = "storage_unavailable", retry = true },
+  budget = { status = 500, type = "server_error", code = "budget_exceeded", retry = false },
+  cancelled = { status = 499, type = "server_error", code = "cancelled", retry = false },
+}
+
+-- What says more than its kind. Of a run that is in the way 409 would be tried again by every SDK.
+local codes = {
+  active_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
+  waiting_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
+  assistant = { status = 404, type = "invalid_request_error", code = "model_not_found", retry = false },
+}
+
+
+-- What made all targets fail: the first one that was really asked.
+local function first_cause(err)
+  for _, attempt in ipairs(err.attempts or {}) do
+    if attempt.error and attempt.reason ~= "skipped" then
+      return attempt.error
+    end
+  end
+  return err.cause
+end
+
+
+local function retry_headers(seconds)
+  if not seconds then
+    return {}
+  end
+  return {
+    ["retry-after"] = tostring(math.max(1, math.ceil(seconds))), ["retry-after-ms"] = tostring(math.ceil(seconds * 1000)),
+  }
+end
+
+
+-- An upstream's refusal of the request itself is passed on as such.
+local function passed_on(err)
+  local status = err.status
+  if err.kind == "api" and status and status >= 400 and status < 500 then
+    status = (status == 413 or status == 422) and status or 400
+    return { status = status, type = "invalid_request_error", code = "upstream_rejected", retry = false }
+  end
+end
+
+
+---How an error is answered.
+---@param err any what was raised
+---@return perilune.serve.Answer
+function M.answer_of(err)
+  err = errors.wrap(err)
+  if err.answer then
+    return err.answer
+  end
+  local cause = err.kind == "all_failed" and first_cause(err) or err
+  if errors.is(cause) and cause.answer then
+    return cause.answer
+  end
+  local known = passed_on(cause) or codes[cause.code] or kinds[cause.kind]
+    or { status = 500, type = "server_error", code = err.kind == "configuration" and "configuration" or "internal_error" }
+  local headers = retry_headers((known.status == 429 or known.status == 503) and (err.retry_after or cause.retry_after or 1) or nil)
+  if known.retry ~= nil then
+    headers["x-should-retry"] = tostring(known.retry)
+  end
+  return {
+    status = known.status, type = known.type or type_of(known.status), code = known.code, param = known.code == "model_not_found"
+      and "model" or nil, message = err.message, headers = headers,
+  }
+end
+
+
+---OpenAI's JSON of it.
+---@param answer perilune.serve.Answer
+---@return table
+function M.body(answer)
+  return { error = {
+    message = answer.message, type = answer.type, param = answer.param or json.null, code = answer.code or json.null,
+  } }
+end
+
+
+return M

@@ -1,0 +1,130 @@
+-- The scripts of a server, loaded and loaded anew. A generation is what all scripts define together; it takes the place of the one before
+-- when every script has loaded, and else nothing changes. Requests that are under way keep what they began with.
+local defined = require "perilune.agent.defined"
+local errors = require "perilune.std.errors"
+local fs = require "perilune.sys.fs"
+local hooks = require "perilune.agent.hooks"
+local housekeeping = require "perilune.serve.housekeeping"
+local log = require "perilune.sys.log"
+local task = require "perilune.sys.task"
+
+local M = {}
+
+---How often files are looked at with --watch.
+M.WATCH_SECONDS = 1
+
+
+local function compile(path)
+  local text, err = fs.read(path)
+  if not text then
+    error(err, 0)
+  end
+  text = text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", "")
+  local script, problem = load(text, "@" .. path, "t")
+  if not script then
+    error(errors.new { kind = "configuration", code = "syntax", message = problem }, 0)
+  end
+  return script
+end
+
+
+---Runs the scripts, which define assistants, routes and jobs.
+---@param paths string[]
+function M.load(paths)
+  for _, path in ipairs(paths) do
+    compile(path)()
+  end
+end
+
+
+-- Modules of the scripts: they are read again with them. Those of the host stay.
+local function forget_modules(kept)
+  local forgotten = {}
+  for name, module in pairs(package.loaded) do
+    if not kept[name] then
+      forgotten[name] = module
+    end
+  end
+  for name in pairs(forgotten) do
+    package.loaded[name] = nil
+  end
+  return forgotten
+end
+
+
+local function is_of_the_host(name)
+  return name == "perilune" or name:find("^perilune%.") ~= nil
+end
+
+
+---What is loaded now, before any script is: these modules are never read again.
+---@return table<string, true>
+function M.loaded()
+  local kept = {}
+  for name in pairs(package.loaded) do
+    kept[name] = true
+  end
+  return setmetatable(kept, { __index = function(_, name)
+    return is_of_the_host(name) or nil
+  end })
+end
+
+
+---Loads the scripts anew. When one fails everything stays as it was, and the log says why.
+---@param server perilune.Server
+---@param paths string[]
+---@param kept table<string, true>
+---@return boolean
+function M.reload(server, paths, kept)
+  local app = server.app
+  local before = { hooks = app.hooks, defined = defined.swap({}), modules = forget_modules(kept) }
+  app.hooks = hooks.none()
+  local ok, err = pcall(function()
+    M.load(paths)
+    server:load_routes()
+  end)
+  if not ok then
+    app.hooks = before.hooks
+    defined.swap(before.defined)
+    for name, module in pairs(before.modules) do
+      package.loaded[name] = module
+    end
+    log.write("error", "serve", "the scripts could not be loaded anew; what was loaded before stays: " .. errors.wrap(err).message)
+    return false
+  end
+  server:forget_models()
+  housekeeping.start_jobs(server)
+  log.write("info", "serve", ("%d scripts were loaded anew"):format(#paths))
+  return true
+end
+
+
+-- When the files were changed, as one text.
+local function stamp(paths)
+  local times = {}
+  for position, path in ipairs(paths) do
+    local found = fs.stat(path)
+    times[position] = found and ("%.6f:%d"):format(found.modified, found.size) or "none"
+  end
+  return table.concat(times, " ")
+end
+
+
+---Loads the scripts anew whenever one of their files has changed; for ever.
+---@param server perilune.Server
+---@param paths string[]
+---@param kept table<string, true>
+function M.watch(server, paths, kept)
+  local seen = stamp(paths)
+  while true do
+    task.sleep(M.WATCH_SECONDS)
+    local now = stamp(paths)
+    if now ~= seen then
+      seen = now
+      M.reload(server, paths, kept)
+    end
+  end
+end
+
+
+return M

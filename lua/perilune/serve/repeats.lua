@@ -1,0 +1,101 @@
+-- Requests with an Idempotency-Key: the first one is answered, its answer is kept, and whoever sends the same again gets the same.
+local idempotency = require "perilune.store.idempotency"
+local json = require "perilune.json"
+local problem = require "perilune.serve.problem"
+local task = require "perilune.sys.task"
+local token = require "perilune.sys.token"
+
+local M = {}
+
+local KEY_BYTES_MAX = 255
+-- How long somebody who asks the same at the same time is kept waiting for the first one's answer.
+local ATTACH_SECONDS = 30
+local LOOK_SECONDS = 0.1
+local WRITE_SECONDS = 30
+
+
+local function must(value, err)
+  if value == nil then
+    error(err, 0)
+  end
+  return value, err
+end
+
+
+-- The answer that was kept.
+local function again(exchange, row)
+  local headers = row.headers and json.decode(row.headers) or {}
+  headers["idempotency-replayed"] = "true"
+  exchange:reply(row.status, row.body, headers)
+end
+
+
+-- Somebody asks what is being answered: he gets that answer, if it comes soon.
+local function attach(ask)
+  for _ = 1, ATTACH_SECONDS / LOOK_SECONDS do
+    task.sleep(LOOK_SECONDS)
+    local state, row = must(ask())
+    if state ~= "running" then
+      return state, row
+    end
+  end
+  error(problem.new {
+    status = 409, type = "invalid_request_error", code = "idempotency_in_progress", headers = { ["retry-after"] = "5" },
+    message = "The request with this Idempotency-Key is still being answered.",
+  }, 0)
+end
+
+
+-- Runs the route, and keeps what it answered; what failed for another reason than the request itself is not kept.
+local function answer_once(exchange, db, place, run)
+  exchange.wants_copy = true
+  local kept = false
+  local leaving <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+    if not kept then
+      task.shield(WRITE_SECONDS, idempotency.abandon, db, place)
+    end
+  end })
+  run(exchange)
+  local copy = exchange.copy
+  if copy and copy.status < 500 then
+    place.status, place.body, place.headers = copy.status, copy.body, json.encode { ["content-type"] = copy.type }
+    kept = task.shield(WRITE_SECONDS, idempotency.finish, db, place) ~= nil
+  end
+end
+
+
+---Runs the function of a route, once for each Idempotency-Key.
+---@param exchange perilune.Exchange
+---@param run fun(exchange: perilune.Exchange)
+function M.run(exchange, run)
+  local key = exchange.method == "POST" and exchange:header("idempotency-key")
+  if not key then
+    return run(exchange)
+  elseif key == "" or #key > KEY_BYTES_MAX or key:find("[^\x20-\x7E]") then
+    problem.invalid("Idempotency-Key", ("The Idempotency-Key must be 1 to %d printable ASCII characters."):format(KEY_BYTES_MAX))
+  end
+  local db = exchange.server.db
+  local place = {
+    account_no = exchange.key.account_no, key = key, owner = exchange.server.owner, request_id = exchange.id,
+    request_hash = token.sha256(exchange.method .. "\n" .. exchange.path .. "\n" .. exchange.request:body()),
+  }
+  local function ask()
+    return idempotency.begin(db, place)
+  end
+  local state, row = must(ask())
+  if state == "running" then
+    state, row = attach(ask)
+  end
+  if state == "again" then
+    return again(exchange, row)
+  elseif state == "other" then
+    error(problem.new {
+      status = 422, type = "invalid_request_error", code = "idempotency_key_reused", is_retryable = false,
+      message = "This Idempotency-Key was used for another request before.",
+    }, 0)
+  end
+  return answer_once(exchange, db, place, run)
+end
+
+
+return M

@@ -1,0 +1,123 @@
+-- POST /v1/chat/completions: a question to a model, or to an assistant ("assistant/NAME"), whose whole tool loop runs behind it.
+local assistant_turns = require "perilune.serve.assistant_turns"
+local chat_chunks = require "perilune.serve.shape.chat_chunks"
+local clock = require "perilune.sys.clock"
+local json = require "perilune.json"
+local openai_shape = require "perilune.model.openai_shape"
+local problem = require "perilune.serve.problem"
+local requests = require "perilune.model.request"
+
+-- Fields of OpenAI's that concern its own service: nothing here understands them, and other vendors refuse them.
+local ignored = { store = true, metadata = true, service_tier = true, stream_options = true, safety_identifier = true }
+
+
+-- The question, checked.
+local function read(exchange)
+  local body = exchange:body()
+  local name = exchange:model_named(body.model)
+  local asked, err = openai_shape.request(openai_shape.without_extras(body))
+  if not asked then
+    problem.invalid(err.message:match("^([%w_%[%].]+): "), err.message)
+  end
+  local options, params = asked.options, {}
+  for option, value in pairs(options.provider_specific_params or {}) do
+    if not ignored[option] then
+      params[option] = value
+    end
+  end
+  options.provider_specific_params = next(params) and params or nil
+  options.metadata = nil
+  options.stream = asked.is_streamed
+  local request
+  request, err = requests.new(asked.messages, options)
+  if not request then
+    problem.invalid(err.message:match("'([%w_]+)'"), (err.message:gsub("^request: ", "")))
+  end
+  return name, request, asked
+end
+
+
+-- The events of the answer.
+local function ask(exchange, name, request, asked)
+  local assistant = name:match("^assistant/(.+)$")
+  if assistant then
+    return assistant_turns.stream(exchange, assistant, asked.messages, asked.options)
+  end
+  return exchange:model(name):stream(request)
+end
+
+
+-- What is known about who answered, for whoever wants to know.
+local function note(exchange, event)
+  local headers = exchange.more_headers
+  if event.type == "start" then
+    headers["x-perilune-provider"] = event.provider
+    headers["x-perilune-attempts"] = tostring((exchange.attempts or 0) + 1)
+    headers["x-perilune-fallbacks"] = tostring(exchange.fallbacks or 0)
+  elseif event.type == "usage" then
+    exchange.usage = event.usage
+  end
+end
+
+
+local function identify(exchange, name)
+  return { id = "chatcmpl-" .. exchange.id:sub(5), created = math.floor(clock.wall()), model = name, null = json.null }
+end
+
+
+-- Nano-dollars, as a decimal number of dollars.
+local function dollars(nano)
+  return ("%d.%09d"):format(nano // 1000000000, nano % 1000000000)
+end
+
+
+local function whole(exchange, events, name)
+  local stream <close> = events
+  for event in stream do
+    note(exchange, event)
+  end
+  local answer = stream:so_far()
+  if answer.error then
+    error(answer.error, 0)
+  end
+  local identity = identify(exchange, name)
+  answer.id, answer.model = identity.id, answer.model or name
+  if answer.usage and answer.usage.cost then
+    exchange.more_headers["x-perilune-cost"] = dollars(answer.usage.cost)
+  end
+  exchange:reply(200, openai_shape.completion(answer, identity))
+end
+
+
+local function streamed(exchange, events, name, include_usage)
+  local stream <close> = events
+  local out <close> = exchange:events()
+  local chunks = chat_chunks.new(identify(exchange, name), include_usage)
+  for event in stream do
+    note(exchange, event)
+    if event.type == "error" or event.type == "attempt_discarded" then
+      return out:fail(event.error)
+    end
+    local bytes = chunks:feed(event)
+    if bytes then
+      out:write(bytes)
+    end
+  end
+  out:done()
+end
+
+
+local function complete(exchange)
+  local name, request, asked = read(exchange)
+  local events = ask(exchange, name, request, asked)
+  if asked.is_streamed then
+    streamed(exchange, events, name, asked.include_usage)
+  else
+    whole(exchange, events, name)
+  end
+end
+
+
+return {
+  { "POST", "/v1/chat/completions", complete, family = "chat" },
+}
