@@ -78,7 +78,8 @@ describe("a server with prepaid accounts", function()
     local server <close> = kit.start {
       settings = { credits = { bands = { all = { models = { "*" }, request = 1 } } } },
       define = function(perilune)
-        perilune.assistant { name = "broken", model = testing.model { { error = { kind = "server", message = "no" } }, repeat_last = true } }
+        local model = testing.model { { error = { kind = "server", message = "no" } }, repeat_last = true }
+        perilune.assistant { name = "broken", model = model }
       end,
     }
     server.headers = new_key(server.server.db, 2 * CREDIT)

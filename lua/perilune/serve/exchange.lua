@@ -122,7 +122,7 @@ end
 ---@param headers table<string, string>
 ---@return table<string, string>
 function methods:head(headers)
-  headers["x-request-id"] = self.id
+  headers["x-request-id"], headers["request-id"] = self.id, self.id -- OpenAI's name of it, and Anthropic's
   headers["openai-processing-ms"] = tostring(math.floor((clock.mono() - self.started) * 1000))
   headers["openai-version"] = "2020-10-01"
   local cors = self.server.cors
@@ -133,6 +133,45 @@ function methods:head(headers)
     headers[name] = value
   end
   return headers
+end
+
+
+---Remembers what an event says of who answers, for the headers, the log and the metrics.
+---@param event table
+function methods:note(event)
+  local headers = self.more_headers
+  if event.type == "start" then
+    headers["x-perilune-provider"] = event.provider
+    headers["x-perilune-attempts"] = tostring((self.attempts or 0) + 1)
+    headers["x-perilune-fallbacks"] = tostring(self.fallbacks or 0)
+  elseif event.type == "usage" then
+    self.usage = event.usage
+  end
+end
+
+
+-- Nano-dollars, as a decimal number of dollars.
+local function dollars(nano)
+  return ("%d.%09d"):format(nano // 1000000000, nano % 1000000000)
+end
+
+
+---The whole answer that a stream of events comes to. Raises what it ended in.
+---@param events perilune.Stream
+---@return perilune.Response
+function methods:collect(events)
+  local stream <close> = events
+  for event in stream do
+    self:note(event)
+  end
+  local answer = stream:so_far()
+  if answer.error then
+    error(answer.error, 0)
+  end
+  if answer.usage and answer.usage.cost then
+    self.more_headers["x-perilune-cost"] = dollars(answer.usage.cost)
+  end
+  return answer
 end
 
 
@@ -163,7 +202,7 @@ end
 
 
 ---The answer as server-sent events; its head goes out with the first of them. Own it with `<close>`.
----@param options? { encode_error: (fun(answer: perilune.serve.Answer): table|string, string?)? }
+---@param options? { encode_error: (fun(answer: perilune.serve.Answer): table)?, name_error: string? } the error in the stream, and its name
 ---@return perilune.serve.EventStream
 function methods:events(options)
   return sse.new(self, options)
@@ -182,11 +221,19 @@ local function allows(patterns, name)
 end
 
 
+---May the key use what is called so?
+---@param name string
+---@return boolean
+function methods:may_use(name)
+  local patterns = self.key.scopes.models
+  return not patterns or allows(patterns, name)
+end
+
+
 ---Raises unless the key may use what is called so.
 ---@param name string
 function methods:check_model(name)
-  local patterns = self.key.scopes and self.key.scopes.models
-  if patterns and not allows(patterns, name) then
+  if not self:may_use(name) then
     error(problem.new {
       status = 403, type = "permission_error", code = "model_not_allowed", param = "model", is_retryable = false,
       message = ("This key may not use the model '%s'."):format(name),

@@ -93,7 +93,8 @@ end
 local function answer_error(exchange, raised)
   local answer = problem.answer_of(raised)
   exchange.failure = answer
-  if answer.status == 500 then
+  local kind = errors.wrap(raised).kind
+  if kind == "internal" or kind == "database" or kind == "configuration" and answer.status == 500 then
     log.write("error", "serve", ("%s %s %s: %s"):format(exchange.id, exchange.method, exchange.path, tostring(errors.wrap(raised))))
   end
   if exchange.has_begun or exchange.request:is_gone() then

@@ -11,6 +11,7 @@ local hooks = require "perilune.agent.hooks"
 local housekeeping = require "perilune.serve.housekeeping"
 local log = require "perilune.sys.log"
 local metrics = require "perilune.serve.metrics"
+local model_lists = require "perilune.serve.model_list"
 local observed = require "perilune.serve.observed"
 local proc = require "perilune.sys.proc"
 local proxy = require "perilune.serve.proxy"
@@ -63,6 +64,7 @@ function M.new(app)
     is_ready = false, is_draining = false, started = clock.mono(),
   }, metatable)
   self.auth = auth.new(self)
+  self.model_list = model_lists.new(self)
   app.is_serving = true
   self:load_routes()
   return self

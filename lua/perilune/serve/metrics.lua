@@ -30,8 +30,9 @@ local definitions = {
 
 ---@return table metrics
 function M.new()
-  local self = { started = clock.wall(), series = {}, counts = {}, buckets = {} }
+  local self = { started = clock.wall(), series = {}, found = {}, counts = {}, buckets = {} }
   for _, one in ipairs(definitions) do
+    self.found[one[1]] = {}
     self.series[one[1]], self.counts[one[1]], self.buckets[one[1]] = {}, 0, one[4]
   end
   return setmetatable(self, metatable)
@@ -51,25 +52,42 @@ local function labels_of(names, values)
 end
 
 
--- The series of these labels; of too many, one for all others.
-local function series_of(self, metric, names, values)
+-- A new series; of too many, one for all others.
+local function new_series(self, metric, names, values)
   local all, labels = self.series[metric], labels_of(names, values)
-  local found = all[labels]
-  if found then
-    return found
-  elseif self.counts[metric] >= SERIES_MAX then
+  if self.counts[metric] >= SERIES_MAX then
     local others = {}
     for position in ipairs(values) do
       others[position] = "other"
     end
     labels = labels_of(names, others)
-    found = all[labels]
   end
-  if not found then
-    found = { count = 0, sum = 0 }
-    all[labels], self.counts[metric] = found, self.counts[metric] + 1
+  if not all[labels] then
+    all[labels], self.counts[metric] = { count = 0, sum = 0 }, self.counts[metric] + 1
   end
-  return found
+  return all[labels]
+end
+
+
+-- The series of these values. It is found value by value: this is done several times for every request.
+local function series_of(self, metric, names, values)
+  local node, last = self.found[metric], #values
+  for position = 1, last - 1 do
+    local following = node[values[position]]
+    if not following then
+      following = {}
+      node[values[position]] = following
+    end
+    node = following
+  end
+  local series = node[values[last]]
+  if not series then
+    series = new_series(self, metric, names, values)
+    if self.counts[metric] < SERIES_MAX then
+      node[values[last]] = series
+    end
+  end
+  return series
 end
 
 

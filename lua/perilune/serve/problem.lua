@@ -141,6 +141,11 @@ local function passed_on(err)
 end
 
 
+-- Errors that are nobody's outside: what they say is for the log (serve/handler.lua writes it).
+local is_inside = { internal = true, database = true }
+local INSIDE = "The server has failed to answer this request; its log says why, by the request's id."
+
+
 ---How an error is answered.
 ---@param err any what was raised
 ---@return perilune.serve.Answer
@@ -160,8 +165,8 @@ function M.answer_of(err)
     headers["x-should-retry"] = tostring(known.retry)
   end
   return {
-    status = known.status, type = known.type or type_of(known.status), code = known.code, param = known.code == "model_not_found"
-      and "model" or nil, message = err.message, headers = headers,
+    status = known.status, type = known.type or type_of(known.status), code = known.code, headers = headers,
+    param = known.code == "model_not_found" and "model" or nil, message = is_inside[err.kind] and INSIDE or err.message,
   }
 end
 

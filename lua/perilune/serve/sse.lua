@@ -22,7 +22,7 @@ local COPY_BYTES_MAX = 4 << 20
 ---@field has_begun boolean
 
 ---@param exchange perilune.Exchange
----@param options? { encode_error: (fun(answer: perilune.serve.Answer): table|string, string?)?, id: string? }
+---@param options? { encode_error: (fun(answer: perilune.serve.Answer): table)?, name_error: string? } the error in the stream, and its name
 ---@return perilune.serve.EventStream
 function M.new(exchange, options)
   return setmetatable({
@@ -147,7 +147,7 @@ function methods:fail(err)
     log.write("warn", "serve", ("%s broke off: %s"):format(exchange.id, answer.message))
   end
   local encode = self.options.encode_error or problem.body
-  self:send(encode(answer))
+  self:send(encode(answer), self.options.name_error)
   self:close()
 end
 

@@ -31,7 +31,9 @@ local function read(exchange)
   local request
   request, err = requests.new(asked.messages, options)
   if not request then
-    problem.invalid(err.message:match("'([%w_]+)'"), (err.message:gsub("^request: ", "")))
+    local place = err.message:match("^message (%d+)")
+    problem.invalid(place and ("messages[%d]"):format(place - 1) or err.message:match("option '([%w_]+)'"),
+      (err.message:gsub("^request: ", "")))
   end
   return name, request, asked
 end
@@ -47,44 +49,14 @@ local function ask(exchange, name, request, asked)
 end
 
 
--- What is known about who answered, for whoever wants to know.
-local function note(exchange, event)
-  local headers = exchange.more_headers
-  if event.type == "start" then
-    headers["x-perilune-provider"] = event.provider
-    headers["x-perilune-attempts"] = tostring((exchange.attempts or 0) + 1)
-    headers["x-perilune-fallbacks"] = tostring(exchange.fallbacks or 0)
-  elseif event.type == "usage" then
-    exchange.usage = event.usage
-  end
-end
-
-
 local function identify(exchange, name)
   return { id = "chatcmpl-" .. exchange.id:sub(5), created = math.floor(clock.wall()), model = name, null = json.null }
 end
 
 
--- Nano-dollars, as a decimal number of dollars.
-local function dollars(nano)
-  return ("%d.%09d"):format(nano // 1000000000, nano % 1000000000)
-end
-
-
 local function whole(exchange, events, name)
-  local stream <close> = events
-  for event in stream do
-    note(exchange, event)
-  end
-  local answer = stream:so_far()
-  if answer.error then
-    error(answer.error, 0)
-  end
-  local identity = identify(exchange, name)
+  local answer, identity = exchange:collect(events), identify(exchange, name)
   answer.id, answer.model = identity.id, answer.model or name
-  if answer.usage and answer.usage.cost then
-    exchange.more_headers["x-perilune-cost"] = dollars(answer.usage.cost)
-  end
   exchange:reply(200, openai_shape.completion(answer, identity))
 end
 
@@ -94,7 +66,7 @@ local function streamed(exchange, events, name, include_usage)
   local out <close> = exchange:events()
   local chunks = chat_chunks.new(identify(exchange, name), include_usage)
   for event in stream do
-    note(exchange, event)
+    exchange:note(event)
     if event.type == "error" or event.type == "attempt_discarded" then
       return out:fail(event.error)
     end

@@ -4,7 +4,8 @@ local routers = require "perilune.serve.router"
 
 local M = {}
 
-local families = { "chat", "credits", "operations" }
+local families = { "chat", "completions", "credits", "messages", "models", "embeddings", "images", "capabilities", "providers",
+  "operations" }
 
 
 ---@param app perilune.App

@@ -1,0 +1,99 @@
+-- POST /v1/completions: OpenAI's old endpoint of texts, which editors and some SDKs still use; the prompt is one message of the user's.
+local clock = require "perilune.sys.clock"
+local json = require "perilune.json"
+local problem = require "perilune.serve.problem"
+local requests = require "perilune.model.request"
+
+local null = json.null
+
+local taken = { "max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed", "user", "n" }
+
+
+local function prompt_of(body)
+  local prompt = body.prompt
+  if type(prompt) == "table" and #prompt == 1 then
+    prompt = prompt[1]
+  end
+  if type(prompt) ~= "string" or prompt == "" then
+    problem.invalid("prompt", "'prompt' must be a text that is not empty; several prompts, and tokens, are not taken here.")
+  end
+  for _, name in ipairs { "suffix", "echo", "logprobs", "best_of" } do
+    local value = body[name]
+    if value and value ~= null and value ~= "" and value ~= 1 then
+      problem.invalid(name, ("'%s' is not taken here."):format(name), "unsupported_parameter")
+    end
+  end
+  return prompt
+end
+
+
+local function read(exchange)
+  local body = exchange:body()
+  local name, options = exchange:model_named(body.model), { stream = body.stream == true }
+  for _, option in ipairs(taken) do
+    options[option] = body[option] ~= null and body[option] or nil
+  end
+  local request, err = requests.new(prompt_of(body), options)
+  if not request then
+    problem.invalid(err.message:match("'([%w_]+)'"), (err.message:gsub("^request: ", "")))
+  end
+  return name, request, type(body.stream_options) == "table" and body.stream_options.include_usage == true
+end
+
+
+local reasons = { length = "length", content_filter = "content_filter" }
+
+
+local function completion(identity, choices, usage)
+  return {
+    id = identity.id, object = "text_completion", created = identity.created, model = identity.model, choices = choices,
+    usage = usage and {
+      prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, total_tokens = usage.total_tokens,
+    },
+  }
+end
+
+
+local function choice(index, text, reason)
+  return { index = index, text = text, logprobs = null, finish_reason = reason and (reasons[reason] or "stop") or null }
+end
+
+
+local function streamed(exchange, events, identity, wants_usage)
+  local stream <close> = events
+  local out <close> = exchange:events()
+  for event in stream do
+    exchange:note(event)
+    if event.type == "error" or event.type == "attempt_discarded" then
+      return out:fail(event.error)
+    elseif event.type == "text" then
+      out:send(completion(identity, { choice(event.choice or 0, event.text) }))
+    elseif event.type == "stop" then
+      out:send(completion(identity, { choice(0, "", event.reason) }))
+    end
+  end
+  if wants_usage and exchange.usage then
+    out:send(completion(identity, json.array(), exchange.usage))
+  end
+  out:done()
+end
+
+
+local function complete(exchange)
+  local name, request, wants_usage = read(exchange)
+  local identity = { id = "cmpl-" .. exchange.id:sub(5), created = math.floor(clock.wall()), model = name }
+  local events = exchange:model(name):stream(request)
+  if request.stream then
+    return streamed(exchange, events, identity, wants_usage)
+  end
+  local answer, choices = exchange:collect(events), {}
+  for position, one in ipairs(answer.choices) do
+    choices[position] = choice(one.index, one.content, one.finish_reason)
+  end
+  exchange:reply(200, completion(identity, choices, answer.usage))
+end
+
+
+return {
+  { "POST", "/v1/completions", complete, family = "chat" },
+}

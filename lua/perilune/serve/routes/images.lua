@@ -1,0 +1,58 @@
+-- POST /v1/images/generations.
+local billing_once = require "perilune.serve.billing_once"
+local images = require "perilune.model.images"
+local json = require "perilune.json"
+local problem = require "perilune.serve.problem"
+
+local taken = { "n", "size", "response_format", "quality", "style", "background", "output_format", "user" }
+
+
+local function options_of(exchange, body)
+  local options = { prompt = body.prompt }
+  if type(body.prompt) ~= "string" or body.prompt == "" then
+    problem.invalid("prompt", "'prompt' must be a text that is not empty.", "missing_required_parameter")
+  elseif body.stream == true then
+    problem.invalid("stream", "Images are not streamed here.", "unsupported_parameter")
+  end
+  for _, name in ipairs(taken) do
+    local value = body[name]
+    if value ~= nil and value ~= json.null then
+      local expected = images.options[name]
+      if expected == "integer" and math.type(value) ~= "integer" or expected == "string" and type(value) ~= "string" then
+        problem.invalid(name, ("'%s' must be of the type %s."):format(name, expected))
+      end
+      options[name] = value
+    end
+  end
+  if body.model ~= nil and body.model ~= json.null then
+    options.model = exchange:model_named(body.model)
+  end
+  return options
+end
+
+
+local function encode_usage(usage)
+  return usage and {
+    input_tokens = usage.prompt_tokens, output_tokens = usage.completion_tokens, total_tokens = usage.total_tokens,
+    input_tokens_details = { text_tokens = usage.prompt_tokens, image_tokens = 0 },
+  } or nil
+end
+
+
+local function generate(exchange)
+  local options = options_of(exchange, exchange:body())
+  exchange.app:discover()
+  local result = billing_once.run(exchange, { name = options.model or "images", requests = options.n or 1 }, function()
+    return images.generate(options, exchange.app.settings)
+  end)
+  local data = {}
+  for position, image in ipairs(result.data) do
+    data[position] = { url = image.url, b64_json = image.b64_json, revised_prompt = image.revised_prompt }
+  end
+  exchange:reply(200, { created = result.created, data = data, usage = encode_usage(result.usage) })
+end
+
+
+return {
+  { "POST", "/v1/images/generations", generate, family = "images" },
+}

@@ -1,0 +1,258 @@
+-- An answer of ours in the shape of Anthropic's Messages API: whole, as a stream of events, and errors. Pure.
+local json = require "perilune.json"
+
+local M = {}
+
+local methods = {}
+local metatable = { __name = "perilune.serve.anthropic.stream", __index = methods }
+
+local null = json.null
+
+local reasons = { stop = "end_turn", length = "max_tokens", tool_calls = "tool_use", content_filter = "refusal", refusal = "refusal",
+  other = "end_turn" }
+
+local types = { [400] = "invalid_request_error", [401] = "authentication_error", [403] = "permission_error", [404] = "not_found_error",
+  [413] = "request_too_large", [429] = "rate_limit_error", [503] = "overloaded_error", [529] = "overloaded_error" }
+
+
+---An error as Anthropic writes it.
+---@param answer perilune.serve.Answer
+---@param exchange perilune.Exchange
+---@return table
+function M.error(answer, exchange)
+  local kind = types[answer.status] or (answer.status < 500 and "invalid_request_error" or "api_error")
+  return { type = "error", error = { type = kind, message = answer.message }, request_id = exchange and exchange.id or null }
+end
+
+
+local function encode_usage(usage)
+  usage = usage or { prompt_tokens = 0, completion_tokens = 0 }
+  local details = usage.prompt_tokens_details or {}
+  local read, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+  return {
+    input_tokens = math.max(0, usage.prompt_tokens - read - written), output_tokens = usage.completion_tokens,
+    cache_read_input_tokens = read, cache_creation_input_tokens = written,
+  }
+end
+
+
+local function reason_of(event_reason, stop_sequence, has_calls)
+  if stop_sequence then
+    return "stop_sequence"
+  end
+  return has_calls and event_reason == "stop" and "tool_use" or reasons[event_reason] or "end_turn"
+end
+
+
+-- The arguments of a call as an object.
+local function input_of(arguments)
+  local value = json.decode(arguments == "" and "{}" or arguments)
+  return type(value) == "table" and not json.is_array(value) and value or {}
+end
+
+
+-- Thinking with its signature, where the model's own items have it.
+local function thinking_blocks(response)
+  local blocks, items = {}, response.provider_items
+  for _, item in ipairs(items and items.provider == "anthropic" and items.items or {}) do
+    if item.type == "thinking" or item.type == "redacted_thinking" then
+      blocks[#blocks + 1] = item
+    end
+  end
+  if not blocks[1] and response.reasoning then
+    blocks[1] = { type = "thinking", thinking = response.reasoning, signature = "" }
+  end
+  return blocks
+end
+
+
+---A whole answer as a message.
+---@param response perilune.Response
+---@param identity { id: string, model: string }
+---@return table
+function M.message(response, identity)
+  local content = json.array(thinking_blocks(response))
+  local said = response.content ~= "" and response.content or response.refusal
+  if said then
+    content[#content + 1] = { type = "text", text = said }
+  end
+  for _, call in ipairs(response.tool_calls) do
+    content[#content + 1] = { type = "tool_use", id = call.id, name = call.name, input = input_of(call.arguments) }
+  end
+  return {
+    id = identity.id, type = "message", role = "assistant", model = identity.model, content = content,
+    stop_reason = reason_of(response.finish_reason, response.stop_sequence, response.has_tool_calls),
+    stop_sequence = response.stop_sequence or null, usage = encode_usage(response.usage),
+  }
+end
+
+
+---Makes events of Anthropic's stream out of ours.
+---@param identity { id: string, model: string, input_tokens: integer } input_tokens: estimated, until the model says it
+---@return table stream
+function M.stream(identity)
+  return setmetatable({ identity = identity, count = 0, blocks = {}, has_begun = false }, metatable)
+end
+
+
+local function emit(self, event)
+  self.out[#self.out + 1] = event
+end
+
+
+local function begin(self)
+  if self.has_begun then
+    return
+  end
+  self.has_begun = true
+  local identity = self.identity
+  emit(self, { type = "message_start", message = {
+    id = identity.id, type = "message", role = "assistant", model = identity.model, content = json.array(), stop_reason = null,
+    stop_sequence = null, usage = {
+      input_tokens = identity.input_tokens, output_tokens = 0, cache_read_input_tokens = 0, cache_creation_input_tokens = 0,
+    },
+  } })
+end
+
+
+-- Ends the open block; each has one end.
+local function close(self)
+  if self.open then
+    emit(self, { type = "content_block_stop", index = self.open.index })
+    self.open = nil
+  end
+end
+
+
+local function open_block(self, kind, block)
+  close(self)
+  self.open = { kind = kind, index = self.count }
+  self.count = self.count + 1
+  emit(self, { type = "content_block_start", index = self.open.index, content_block = block })
+  return self.open
+end
+
+
+local function delta(self, value)
+  emit(self, { type = "content_block_delta", index = self.open.index, delta = value })
+end
+
+
+local on = {}
+
+
+function on.start(self)
+  begin(self)
+end
+
+
+function on.text(self, event)
+  if event.choice then
+    return
+  end
+  if not self.open or self.open.kind ~= "text" then
+    open_block(self, "text", { type = "text", text = "" })
+  end
+  delta(self, { type = "text_delta", text = event.text })
+end
+
+
+on.refusal = on.text
+
+
+function on.thinking(self, event)
+  if not self.open or self.open.kind ~= "thinking" then
+    open_block(self, "thinking", { type = "thinking", thinking = "", signature = "" })
+  end
+  delta(self, { type = "thinking_delta", thinking = event.text })
+end
+
+
+function on.item(self, event)
+  local item = event.item
+  if type(item) ~= "table" then
+    return
+  elseif item.type == "thinking" and item.signature and self.open and self.open.kind == "thinking" then
+    delta(self, { type = "signature_delta", signature = item.signature })
+    close(self)
+  elseif item.type == "redacted_thinking" then
+    open_block(self, "redacted", item)
+    close(self)
+  end
+end
+
+
+-- Blocks of calls come one after the other, whole; a call whose pieces arrive beside another's waits for its end.
+function on.tool_call(self, event)
+  open_block(self, "tool_use", { type = "tool_use", id = event.id, name = event.name, input = {} })
+  delta(self, { type = "input_json_delta", partial_json = event.arguments })
+  close(self)
+  self.has_calls = true
+end
+
+
+-- The first call of an answer streams as it comes; the others are whole when they do.
+function on.tool_call_start(self, event)
+  if self.streaming == nil then
+    open_block(self, "tool_use", { type = "tool_use", id = event.id, name = event.name, input = {} })
+    self.streaming, self.has_calls = event.index, true
+  end
+end
+
+
+function on.tool_call_delta(self, event)
+  if self.streaming == event.index and self.open and self.open.kind == "tool_use" then
+    self.has_pieces = true
+    delta(self, { type = "input_json_delta", partial_json = event.arguments })
+  end
+end
+
+
+local whole_call = on.tool_call
+
+
+function on.tool_call(self, event)
+  if self.streaming ~= event.index then
+    return whole_call(self, event)
+  end
+  if not self.has_pieces then
+    delta(self, { type = "input_json_delta", partial_json = event.arguments })
+  end
+  close(self)
+  self.streaming, self.has_pieces = nil, nil
+end
+
+
+function on.usage(self, event)
+  self.usage = event.usage
+end
+
+
+function on.stop(self, event)
+  begin(self)
+  close(self)
+  emit(self, {
+    type = "message_delta", usage = encode_usage(self.usage),
+    delta = { stop_reason = reason_of(event.reason, event.stop_sequence, self.has_calls), stop_sequence = event.stop_sequence or null },
+  })
+  emit(self, { type = "message_stop" })
+end
+
+
+---The events that one of ours becomes.
+---@param event table
+---@return table[] events whose `type` is also their name
+function methods:feed(event)
+  self.out = {}
+  local handler = on[event.type]
+  if handler then
+    if event.type ~= "usage" and event.type ~= "attempt" then
+      begin(self)
+    end
+    handler(self, event)
+  end
+  return self.out
+end
+
+
+return M
