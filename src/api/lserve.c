@@ -81,7 +81,7 @@ static void read_size(lua_State *L, const char *name, size_t *out)
 
 static const char *const listen_options[] = {
     "host",       "port",       "head_seconds", "body_seconds", "idle_seconds", "write_seconds",
-    "head_bytes", "body_bytes", "connections",  NULL,
+    "head_bytes", "body_bytes", "connections",  "connections_per_address", NULL,
 };
 
 /* listen{...} -> server | nil, err */
@@ -106,6 +106,7 @@ static int f_listen(lua_State *L)
     read_size(L, "head_bytes", &o.head_bytes_max);
     read_size(L, "body_bytes", &o.body_bytes_max);
     read_size(L, "connections", &o.connections_max);
+    read_size(L, "connections_per_address", &o.per_address_max);
     struct server *s = lua_newuserdatauv(L, sizeof *s, 0);
     memset(s, 0, sizeof *s);
     list_init(&s->queue);

@@ -42,6 +42,9 @@
 #define SERVE_OUT_BYTES_MAX (256u << 10)     /* unsent bytes of one connection; above it the writer waits */
 #define SERVE_HEAD_MS 10000                  /* absolute: from the first byte to the complete head */
 #define SERVE_BODY_MS 60000                  /* absolute: from the head to the complete body */
+#define SERVE_BODY_SLOW_MS 5000              /* after that a body must have come at the rate below, on the average */
+#define SERVE_BODY_RATE 1024                 /* bytes a second */
+#define SERVE_PER_ADDRESS_MAX 1024           /* connections of one address; this machine's own are not counted */
 #define SERVE_IDLE_MS 75000                  /* keep-alive without a request */
 #define SERVE_WRITE_MS 60000                 /* a peer that takes nothing for this long is dropped */
 #define SERVE_LINGER_MS 2000                 /* after the last answer: input is discarded, so that no reset destroys it */

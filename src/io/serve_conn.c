@@ -35,6 +35,14 @@ static void set_deadline(struct serve_conn *c, int64_t delay_ms)
     loop_timer_start(c->server->loop, &c->deadline, delay_ms, on_deadline);
 }
 
+/* Looks at a body after a while, then every second, until it must be complete. */
+static void set_body_deadline(struct serve_conn *c, int64_t elapsed_ms)
+{
+    int64_t next_ms = elapsed_ms < SERVE_BODY_SLOW_MS ? SERVE_BODY_SLOW_MS : elapsed_ms + 1000;
+    int64_t end_ms = c->server->options.body_ms;
+    set_deadline(c, (next_ms < end_ms ? next_ms : end_ms) - elapsed_ms);
+}
+
 /* Ending */
 
 static void on_closed(uv_handle_t *handle)
@@ -134,21 +142,38 @@ static void add(struct buf *b, const char *p, size_t n)
     ASSERT(err == ERR_OK); /* the callers keep below the limits */
 }
 
+static const char *code_of(int status)
+{
+    switch (status) {
+    case 408: return "request_timeout";
+    case 413: return "request_too_large";
+    case 414: return "uri_too_long";
+    case 417: return "expectation_failed";
+    case 431: return "headers_too_large";
+    case 501: return "not_implemented";
+    case 505: return "http_version";
+    default: return "bad_request";
+    }
+}
+
+/* In the shape that clients of OpenAI's API read. The words are ours, and need no escapes. */
 static void refuse(struct serve_conn *c, struct http1_fault fault)
 {
-    static const char tail[] = "connection: close\r\ncontent-type: text/plain\r\n";
-    size_t n = strlen(fault.why);
+    static const char tail[] = "connection: close\r\ncontent-type: application/json\r\n";
+    char body[256];
+    size_t n = (size_t)snprintf(body, sizeof body, "{\"error\":{\"message\":\"%s\",\"type\":\"invalid_request_error\","
+                                                   "\"param\":null,\"code\":\"%s\"}}", fault.why, code_of(fault.status));
+    ASSERT(n < sizeof body);
     if (c->request)
         serve_request_free(c->request);
     c->request = NULL;
     enum err err = http1_add_status(&c->out, fault.status);
     ASSERT(err == ERR_OK);
     add(&c->out, tail, sizeof tail - 1);
-    err = http1_add_length(&c->out, n + 1);
+    err = http1_add_length(&c->out, n);
     ASSERT(err == ERR_OK);
     add(&c->out, "\r\n", 2);
-    add(&c->out, fault.why, n);
-    add(&c->out, "\n", 1);
+    add(&c->out, body, n);
     serve_conn_finish(c);
 }
 
@@ -174,7 +199,9 @@ static void begin_request(struct serve_conn *c, const char *p, size_t head_bytes
         return;
     }
     c->state = CONN_BODY;
-    set_deadline(c, c->server->options.body_ms);
+    c->body_since_ms = clock_mono_ms(loop_clock(c->server->loop));
+    c->body_bytes = 0;
+    set_body_deadline(c, 0);
     if (wants_continue) {
         add(&c->out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
         serve_conn_mark(c);
@@ -215,6 +242,7 @@ static size_t take_chunks(struct serve_conn *c, const char *p, size_t n)
         struct slice data;
         verdict = http1_chunks_feed(&r->chunks, p + used, n - used, &step, &data, &fault);
         add(&r->body_buf, data.p, data.n);
+        c->body_bytes += data.n;
         used += step;
     }
     if (verdict == HTTP1_BAD)
@@ -231,6 +259,7 @@ static size_t take_body(struct serve_conn *c, const char *p, size_t n)
         return take_chunks(c, p, n);
     size_t take = r->left < n ? (size_t)r->left : n;
     add(&r->body_buf, p, take);
+    c->body_bytes += take;
     r->left -= take;
     if (!r->left)
         hand_over(c);
@@ -293,6 +322,17 @@ void serve_conn_next(struct serve_conn *c, bool is_keep_alive)
         resume(c);
 }
 
+/* Has it taken all its time, or come more slowly than it may? If not it is looked at again. */
+static bool body_is_late(struct serve_conn *c)
+{
+    int64_t elapsed_ms = clock_mono_ms(loop_clock(c->server->loop)) - c->body_since_ms;
+    bool is_slow = (int64_t)c->body_bytes < SERVE_BODY_RATE * elapsed_ms / 1000;
+    if (elapsed_ms >= c->server->options.body_ms || is_slow)
+        return true;
+    set_body_deadline(c, elapsed_ms);
+    return false;
+}
+
 void serve_conn_drain(struct serve_conn *c)
 {
     if (c->state == CONN_HEAD && c->in.n == 0)
@@ -302,6 +342,8 @@ void serve_conn_drain(struct serve_conn *c)
 static void on_deadline(struct loop_timer *t)
 {
     struct serve_conn *c = CONTAINER_OF(t, struct serve_conn, deadline);
+    if (c->state == CONN_BODY && !body_is_late(c))
+        return;
     c->skips_linger = true;
     if (c->state == CONN_BODY)
         refuse(c, (struct http1_fault){408, "the request body took too long"});
@@ -438,10 +480,11 @@ bool serve_conn_is_full(const struct serve_conn *c)
     return c->out.n + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) > SERVE_OUT_BYTES_MAX;
 }
 
-void serve_conn_open(struct serve *s, int fd)
+void serve_conn_open(struct serve *s, int fd, const struct serve_peer *peer)
 {
     struct serve_conn *c = mem_zero(1, sizeof *c);
     c->server = s;
+    c->peer = *peer;
     s->conn_count++;
     s->handle_count++;
     list_init(&c->dirty_link);

@@ -39,8 +39,13 @@ enum conn_state {
     CONN_CLOSED  /* libuv is closing the handle */
 };
 
+struct serve_peer { /* an address, as IPv6; all zero: this machine */
+    unsigned char bytes[16];
+};
+
 struct serve_conn {
     uv_tcp_t tcp;
+    struct serve_peer peer;
     struct serve *server;
     struct list link, dirty_link;
     enum conn_state state;
@@ -50,6 +55,8 @@ struct serve_conn {
     bool is_head_timed;
     bool skips_linger;
     struct http1_scan scan;
+    int64_t body_since_ms;         /* CONN_BODY */
+    size_t body_bytes;
     struct loop_timer deadline;    /* of the head, the body, the idle time or the lingering, by state */
     struct serve_request *request; /* CONN_BODY: ours; CONN_BUSY: the handler's */
     struct buf in, out;            /* `in`: a partial head, or what came too early */
@@ -57,7 +64,7 @@ struct serve_conn {
 };
 
 /* Takes over an accepted, non-blocking descriptor. */
-void serve_conn_open(struct serve *s, int fd);
+void serve_conn_open(struct serve *s, int fd, const struct serve_peer *peer);
 /* Frees the handle soon; an open request becomes SERVE_GONE now. Idempotent. */
 void serve_conn_close(struct serve_conn *c);
 void serve_conn_reset(struct serve_conn *c);

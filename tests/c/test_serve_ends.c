@@ -71,6 +71,30 @@ static void test_deadlines(void)
     stop();
 }
 
+/* A body must come at 1 KB a second once it has had five seconds (abuse 45). */
+static void test_slow_bodies(void)
+{
+    start_default();
+    static const char head[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 100000\r\n\r\n";
+    struct client slow = client_open(), steady = client_open();
+    client_say(&slow, head);
+    client_say(&steady, head);
+    client_send(&slow, big, 100, 100);
+    for (int second = 0; second < 8; second++) {
+        client_send(&steady, big, 1100, 1100);
+        pass(&slow, 1000);
+    }
+    WAIT_FOR(&slow, slow.is_eof);
+    CHECK(has(&slow, "408 Request Timeout"));
+    settle(&steady);
+    CHECK(!steady.is_eof && steady.in.n == 0);
+    client_send(&steady, big, 100000 - 8 * 1100, 65536);
+    WAIT_FOR(&steady, has(&steady, "200 OK"));
+    client_close(&slow, false);
+    client_close(&steady, false);
+    stop();
+}
+
 static void test_write_stall(void)
 {
     struct serve_options options;
@@ -256,6 +280,7 @@ static void test_open_errors(void)
 int main(void)
 {
     test_deadlines();
+    test_slow_bodies();
     test_write_stall();
     test_half_close();
     test_client_gone();

@@ -75,6 +75,9 @@ local function series_of(self, metric, names, values)
   for position = 1, last - 1 do
     local following = node[values[position]]
     if not following then
+      if self.counts[metric] >= SERIES_MAX then
+        return new_series(self, metric, names, values)
+      end
       following = {}
       node[values[position]] = following
     end

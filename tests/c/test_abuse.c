@@ -1,0 +1,255 @@
+/* Every row of docs/abuse.md against the real HTTP layer: whole, split at every byte, and cut at every byte. */
+#include "serve_client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TABLE "docs/abuse.md"
+#define STATUSES_MAX 64
+#define SPLITS_MAX 400 /* longer payloads are split and cut at that many places, evenly */
+
+struct row {
+    char what[80];
+    struct buf payload;
+    int statuses[STATUSES_MAX][4]; /* alternatives, 0-terminated */
+    size_t status_count;
+    bool closes, keeps;
+};
+
+/* Reading the table */
+
+static void add(struct buf *b, const char *p, size_t n)
+{
+    CHECK(buf_add(b, p, n) == ERR_OK);
+}
+
+static size_t add_escape(struct buf *b, const char *p)
+{
+    static const struct { char name, byte; } simple[] = {{'r', '\r'}, {'n', '\n'}, {'t', '\t'}, {'\\', '\\'}};
+    for (size_t i = 0; i < ARRAY_LEN(simple); i++) {
+        if (p[1] == simple[i].name) {
+            add(b, &simple[i].byte, 1);
+            return 2;
+        }
+    }
+    CHECK(p[1] == 'x');
+    char digits[3] = {p[2], p[3], 0}, byte = (char)strtol(digits, NULL, 16);
+    add(b, &byte, 1);
+    return 4;
+}
+
+static void expand(struct buf *b, const char *p, const char *end);
+
+/* {H} {P} {a*100} {more}...{/more 5} */
+static size_t add_macro(struct buf *b, const char *p, const char *end)
+{
+    const char *close = memchr(p, '}', (size_t)(end - p));
+    CHECK(close != NULL);
+    if (p[1] == 'H' && p[2] == '}') {
+        add(b, HOST, strlen(HOST));
+    } else if (p[1] == 'P' && p[2] == '}') {
+        add(b, "POST /echo HTTP/1.1\r\n" HOST, strlen("POST /echo HTTP/1.1\r\n" HOST));
+    } else if (p[2] == '*') {
+        for (long n = strtol(p + 3, NULL, 10); n > 0; n--)
+            add(b, p + 1, 1);
+    } else {
+        const char *stop = strstr(p, "{/more ");
+        CHECK(stop != NULL && stop < end);
+        for (long n = strtol(stop + 7, NULL, 10); n > 0; n--)
+            expand(b, close + 1, stop);
+        close = strchr(stop, '}');
+    }
+    return (size_t)(close + 1 - p);
+}
+
+static void expand(struct buf *b, const char *p, const char *end)
+{
+    while (p < end) {
+        if (*p == '\\') {
+            p += add_escape(b, p);
+        } else if (*p == '{') {
+            p += add_macro(b, p, end);
+        } else {
+            add(b, p++, 1);
+        }
+    }
+}
+
+/* "400/431", "200*50" */
+static void read_statuses(struct row *r, const char *word)
+{
+    int alternatives[4] = {0};
+    char *end;
+    long times = 1;
+    alternatives[0] = (int)strtol(word, &end, 10);
+    for (int i = 1; i < 3 && *end == '/'; i++)
+        alternatives[i] = (int)strtol(end + 1, &end, 10);
+    if (*end == '*')
+        times = strtol(end + 1, NULL, 10);
+    for (; times > 0; times--) {
+        CHECK(r->status_count < STATUSES_MAX);
+        memcpy(r->statuses[r->status_count++], alternatives, sizeof alternatives);
+    }
+}
+
+/* "200 400/431 close" */
+static void read_verdict(struct row *r, char *text)
+{
+    char *rest = text;
+    for (char *word; (word = strtok_r(rest, " |\n", &rest));) {
+        if (strcmp(word, "close") == 0)
+            r->closes = true;
+        else if (strcmp(word, "keep") == 0)
+            r->keeps = true;
+        else
+            read_statuses(r, word);
+    }
+}
+
+static bool read_row(char *line, struct row *r)
+{
+    int number;
+    memset(r, 0, sizeof *r);
+    if (sscanf(line, "| %d | %79[^|] |", &number, r->what) != 2)
+        return false;
+    char *from = strchr(line, '`'), *to = from ? strrchr(line, '`') : NULL;
+    if (!from || from == to)
+        return false;
+    buf_init(&r->payload, 1 << 20);
+    expand(&r->payload, from + 1, to);
+    read_verdict(r, to + 1);
+    return true;
+}
+
+/* Playing a row */
+
+/* The statuses of the answers so far, in order. */
+static size_t statuses_of(const struct client *c, int out[STATUSES_MAX])
+{
+    size_t n = 0;
+    const char *p = c->in.n ? c->in.p : NULL, *end = p ? p + c->in.n : NULL;
+    while (p && (p = memmem(p, (size_t)(end - p), "HTTP/1.1 ", 9))) {
+        int status = (int)strtol(p + 9, NULL, 10);
+        if (status > 100 && n < STATUSES_MAX) /* 0: the words of a refusal */
+            out[n++] = status;
+        p += 9;
+    }
+    return n;
+}
+
+static bool is_allowed(const struct row *r, size_t position, int status)
+{
+    for (int i = 0; i < 4 && r->statuses[position][i]; i++)
+        if (r->statuses[position][i] == status)
+            return true;
+    return false;
+}
+
+/* Are these what the row says, from the first on? */
+static bool is_beginning(const struct row *r, const int *statuses, size_t n)
+{
+    if (n > r->status_count)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!is_allowed(r, i, statuses[i]))
+            return false;
+    return true;
+}
+
+static void complain(const struct row *r, const char *how, size_t at, const struct client *c)
+{
+    fprintf(stderr, "  %s, %s at %zu: answered %.*s\n", r->what, how, at, (int)(c->in.n < 60 ? c->in.n : 60), c->in.n ? c->in.p : "");
+}
+
+static void check_whole(const struct row *r, const char *how, size_t at, struct client *c)
+{
+    int statuses[STATUSES_MAX];
+    int64_t end_us = now_us() + PATIENCE_US;
+    while ((statuses_of(c, statuses) < r->status_count || (r->closes && !c->is_eof)) && now_us() < end_us)
+        pump(c);
+    bool is_right = statuses_of(c, statuses) == r->status_count && is_beginning(r, statuses, r->status_count) &&
+                    (!r->closes || c->is_eof) && (!r->keeps || !c->is_eof);
+    CHECK(is_right);
+    if (!is_right)
+        complain(r, how, at, c);
+}
+
+/* Another client is served as if nothing had happened. */
+static void check_others(void)
+{
+    struct client c = client_open();
+    client_say(&c, "POST /echo HTTP/1.1\r\n" HOST "Connection: close\r\nContent-Length: 2\r\n\r\nok");
+    WAIT_FOR(&c, c.is_eof);
+    CHECK(has(&c, "200 OK") && ends_with(&c, "ok"));
+    client_close(&c, false);
+}
+
+static void play_split(const struct row *r, size_t at)
+{
+    struct client c = client_open();
+    client_send(&c, r->payload.p, at, at ? at : 1);
+    settle(&c);
+    if (!c.is_eof)
+        client_send(&c, r->payload.p + at, r->payload.n - at, 65536);
+    check_whole(r, "split", at, &c);
+    client_close(&c, false);
+}
+
+static void play_cut(const struct row *r, size_t at, bool with_reset)
+{
+    int statuses[STATUSES_MAX];
+    struct client c = client_open();
+    client_send(&c, r->payload.p, at, at ? at : 1);
+    if (!with_reset) {
+        shutdown(c.fd, SHUT_WR);
+        WAIT_FOR(&c, c.is_eof);
+        bool is_right = is_beginning(r, statuses, statuses_of(&c, statuses));
+        CHECK(is_right);
+        if (!is_right)
+            complain(r, "cut", at, &c);
+    }
+    client_close(&c, with_reset);
+    settle(NULL);
+}
+
+static void play(const struct row *r)
+{
+    size_t step = r->payload.n / SPLITS_MAX + 1;
+    play_split(r, 0);
+    for (size_t at = 1; at < r->payload.n; at += step)
+        play_split(r, at);
+    check_others();
+    for (size_t at = 0; at < r->payload.n; at += step) {
+        play_cut(r, at, false);
+        play_cut(r, at, true);
+    }
+    check_others();
+    WAIT_FOR(NULL, serve_connections(t.serve) == 0);
+}
+
+static void test_table(void)
+{
+    FILE *file = fopen(TABLE, "r");
+    char line[4096];
+    size_t rows = 0;
+    CHECK(file != NULL);
+    start_default();
+    while (file && fgets(line, sizeof line, file)) {
+        struct row r;
+        if (!read_row(line, &r))
+            continue;
+        play(&r);
+        buf_deinit(&r.payload);
+        rows++;
+    }
+    CHECK(rows > 70);
+    stop();
+    if (file)
+        fclose(file);
+}
+
+int main(void)
+{
+    test_table();
+    return check_report();
+}
