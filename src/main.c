@@ -159,6 +159,7 @@ static void tear_down(struct program *p)
     if (h->main)
         task_unref(h->L, h->main);
     lua_close(h->L);
+    pool_deinit(&p->budget.pool);
     fetcher_free(h->fetcher);
     tasks_free(h->tasks);
     int left = loop_close(h->loop);

@@ -1,7 +1,7 @@
 /*
  * state.c - makes Lua states. Modules come from the binary ("@lua/perilune/..." in tracebacks), or from a
- * folder while developing; Debian's own Lua paths stay for what users install. The allocator is the one
- * place that calls realloc directly: a script that wants too much gets an error, the process lives on.
+ * folder while developing; Debian's own Lua paths stay for what users install. A script that wants too much
+ * memory gets an error, the process lives on.
  */
 #include "state.h"
 
@@ -12,7 +12,6 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void *allocate(void *user, void *old, size_t old_bytes, size_t new_bytes)
@@ -20,15 +19,10 @@ static void *allocate(void *user, void *old, size_t old_bytes, size_t new_bytes)
     struct state_budget *b = user;
     if (!old)
         old_bytes = 0; /* Lua passes the kind of object there */
-    if (new_bytes == 0) {
-        free(old);
-        b->used_bytes -= old_bytes;
-        return NULL;
-    }
     if (new_bytes > old_bytes && b->used_bytes + (new_bytes - old_bytes) > b->max_bytes)
         return NULL;
-    void *p = realloc(old, new_bytes);
-    if (p)
+    void *p = pool_resize(&b->pool, old, old_bytes, new_bytes);
+    if (p || !new_bytes)
         b->used_bytes += new_bytes - old_bytes;
     return p;
 }

@@ -7,11 +7,12 @@
 
 #include <lua.h>
 
-#include "../base/base.h"
+#include "pool.h"
 
 struct host;
 struct state_budget { /* owned by the host, outlives the state */
     size_t used_bytes, max_bytes;
+    struct pool pool; /* pool_deinit after lua_close */
 };
 
 /* NULL when there is not enough memory. The state finds `h` with host_of. */

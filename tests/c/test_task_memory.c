@@ -97,6 +97,7 @@ static const char stream[] = "event: word\ndata: hello\n\nevent: word\ndata: hel
 /* The script's memory */
 
 struct heap {
+    struct pool *pool;
     size_t bytes;   /* in use */
     long left;      /* allocations that succeed; negative: all */
     int refusals;   /* how many fail after these */
@@ -121,12 +122,8 @@ static void *reallocate(void *user, void *old, size_t old_bytes, size_t bytes)
     if (bytes > had && is_refused(h)) /* shrinking never fails, as Lua demands */
         return NULL;
     h->bytes = h->bytes - had + bytes;
-    if (bytes == 0) {
-        free(old);
-        return NULL;
-    }
-    void *p = realloc(old, bytes);
-    if (!p)
+    void *p = pool_resize(h->pool, old, had, bytes);
+    if (bytes && !p)
         abort();
     return p;
 }
@@ -204,6 +201,7 @@ static void tear_down(struct host *h, struct heap *heap)
     tasks_kill_all(h->tasks);
     task_unref(h->L, h->main);
     lua_close(h->L);
+    pool_deinit(heap->pool);
     CHECK(heap->bytes == 0 && fetcher_live(h->fetcher) == 0);
     fetcher_free(h->fetcher);
     loop_step(t.loop, LOOP_NOWAIT); /* slots that were granted and given up */
@@ -219,7 +217,7 @@ static bool run(long allocations, int refusals)
                      .health = health_new(clock_system()), .budget = &budget};
     h.tasks = tasks_new(&h);
     h.L = state_new(&h, &budget);
-    struct heap heap = {.bytes = budget.used_bytes, .left = -1};
+    struct heap heap = {.pool = &budget.pool, .bytes = budget.used_bytes, .left = -1};
     lua_setallocf(h.L, reallocate, &heap);
     lua_pushcfunction(h.L, f_start);
     lua_pushlightuserdata(h.L, &h);

@@ -9,7 +9,7 @@ local function list(text)
   return set
 end
 
-local allocators = list "src/base/mem.c src/script/state.c"
+local allocators = list "src/base/mem.c src/script/pool.c"
 local printers = list "src/base/log.c src/base/mem.c src/main.c"
 local nobody = {}
 
