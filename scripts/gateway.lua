@@ -7,7 +7,7 @@ perilune.alias("clever", { "anthropic/claude-sonnet-4-5", "openai/gpt-4o", "offl
 
 -- Who takes part in every request: here, nobody may ask for more than a page.
 perilune.on("request", function(request)
-  local body = request.body()
+  local body = request:body()
   if request.path == "/v1/chat/completions" then
     body.max_tokens = math.min(body.max_tokens or 1000, 1000)
   end
