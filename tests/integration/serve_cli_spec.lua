@@ -1,0 +1,246 @@
+-- `perilune serve` as a process: starting, stopping, loading its scripts anew, and what scripts add to it.
+local fetch = require "perilune.sys.fetch"
+local fs = require "perilune.sys.fs"
+local json = require "perilune.json"
+local programs = require "tests.support.program"
+local task = require "perilune.sys.task"
+local token = require "perilune.sys.token"
+
+
+-- One exchange: status, text, headers; nothing when nobody is there.
+local function ask(url, options)
+  options = options or {}
+  local handle <close> = assert(fetch.open {
+    method = options.body and "POST" or "GET", url = url, body = options.body, headers = options.headers or {}, total = 20,
+  })
+  local head = handle:head()
+  if not head then
+    return nil
+  end
+  local pieces = {}
+  for piece in handle.next, handle do
+    pieces[#pieces + 1] = piece
+  end
+  return head.status, table.concat(pieces), head.headers
+end
+
+
+local function chat(model, is_streamed)
+  return json.encode { model = model, stream = is_streamed, messages = { { role = "user", content = "Hello" } } }
+end
+
+
+-- A server of a script; its address.
+local function serve(program, script, ...)
+  local words = { "serve", "--listen", "0", ... }
+  if script then
+    words[#words + 1] = program:file("agents.lua", script)
+  end
+  local child = program:start(words)
+  return child, programs.read_until(child, "/v1\n"):match("(http://[%d.:]+)/v1")
+end
+
+
+local function wait_until(what, condition)
+  for _ = 1, 200 do
+    if condition() then
+      return
+    end
+    task.sleep(0.05)
+  end
+  error("it did not happen: " .. what)
+end
+
+
+local function assistant(name, answer)
+  return ([[
+    local perilune = require "perilune"
+    perilune.assistant { name = "%s", model = perilune.testing.model { "%s", repeat_last = true } }
+  ]]):format(name, answer)
+end
+
+
+local function answer_of(url, name)
+  local _, text = ask(url .. "/v1/chat/completions", { body = chat("assistant/" .. name) })
+  local value = json.decode(text)
+  return value.choices and value.choices[1].message.content or value.error.code
+end
+
+
+-- An answer that takes its time, word by word.
+local SLOW = [[
+  local perilune = require "perilune"
+  perilune.assistant { name = "slow", model = perilune.testing.model {
+    { text = "one two three four five six", word_delay = 0.2 }, repeat_last = true } }
+]]
+
+
+describe("perilune serve", function()
+  it("says where it is, answers, and ends with 0 on SIGTERM", function()
+    local program <close> = programs.new()
+    local child <close>, url = serve(program)
+    assert.are.equal(200, (ask(url .. "/health")))
+    assert.are.equal(200, (ask(url .. "/v1/chat/completions", { body = chat "offline/demo" })))
+    assert(child:kill "TERM")
+    assert.are.same({ status = 0 }, programs.ending_of(child))
+  end)
+
+  it("lets an answer end that is under way when it is stopped, and takes no other", function()
+    local program <close> = programs.new()
+    local child <close>, url = serve(program, SLOW)
+    local group <close> = task.group()
+    local status, text
+    group:spawn(function()
+      status, text = ask(url .. "/v1/chat/completions", { body = chat("assistant/slow", true) })
+    end)
+    wait_until("the answer has begun", function()
+      local _, metrics = ask(url .. "/metrics")
+      return metrics:find "perilune_streams_active 1"
+    end)
+    assert(child:kill "TERM")
+    wait_until("nobody is let in", function()
+      return ask(url .. "/health") == nil
+    end)
+    group:wait()
+    assert.are.same({ 200, "data: [DONE]\n\n" }, { status, text:sub(-14) })
+    assert.are.same({ status = 0 }, programs.ending_of(child))
+  end)
+
+  it("loads its scripts anew on SIGHUP, all or none, without dropping what is under way", function()
+    local program <close> = programs.new()
+    local child <close>, url = serve(program, SLOW .. assistant("bob", "I am old"))
+    local group <close> = task.group()
+    local text
+    group:spawn(function()
+      local _
+      _, text = ask(url .. "/v1/chat/completions", { body = chat("assistant/slow", true) })
+    end)
+    assert.are.equal("I am old", answer_of(url, "bob"))
+    program:file("agents.lua", assistant("bob", "I am new"))
+    assert(child:kill "HUP")
+    wait_until("the new one answers", function()
+      return answer_of(url, "bob") == "I am new"
+    end)
+    assert.are.equal("model_not_found", answer_of(url, "slow"))
+    program:file("agents.lua", "this is no Lua")
+    assert(child:kill "HUP")
+    program:file("agents.lua", assistant("carol", "I am wrong") .. "error('no')")
+    assert(child:kill "HUP")
+    assert.are.same({ "I am new", "model_not_found" }, { answer_of(url, "bob"), answer_of(url, "carol") })
+    group:wait()
+    assert.are.equal("data: [DONE]\n\n", text:sub(-14))
+  end)
+
+  it("loads them anew by itself with --watch", function()
+    local program <close> = programs.new()
+    local child <close>, url = serve(program, assistant("bob", "I am old"), "--watch")
+    assert.are.equal("I am old", answer_of(url, "bob"))
+    program:file("agents.lua", assistant("bob", "I am as new as can be"))
+    wait_until("the new one answers", function()
+      return answer_of(url, "bob") == "I am as new as can be"
+    end)
+    assert.is_true(child:kill "TERM")
+  end)
+
+  it("goes on with a run whose server was killed", function()
+    local program <close> = programs.new()
+    local script = [[
+      local perilune = require "perilune"
+      local count = perilune.tool { name = "count", description = "counts", idempotent = true, run = function()
+        local file = io.open("counted", "a")
+        file:write("x")
+        file:close()
+        if not io.open("go", "r") then perilune.sleep(60) end
+        return "counted"
+      end }
+      local counter = perilune.assistant { name = "counter", tools = { count },
+        model = perilune.testing.model { function(request)
+          return request.messages[#request.messages].role == "tool" and "all counted" or { tool_calls = { { name = "count", arguments = {} } } }
+        end, repeat_last = true } }
+      perilune.route("POST /start", function()
+        return { id = perilune.thread("t"):start(counter, "go").id }
+      end)
+    ]]
+    local child <close>, url = serve(program, script)
+    assert.are.equal(200, (ask(url .. "/start", { body = "{}" })))
+    wait_until("the tool has begun", function()
+      return fs.stat(program.folder .. "/counted")
+    end)
+    assert(child:kill "KILL")
+    programs.ending_of(child)
+    program:file("go", "")
+    local again <close> = serve(program, script)
+    wait_until("the run is completed", function()
+      local result = program:run { "runs", "list", "--json" }
+      return json.decode(result.stdout)[1].status == "completed"
+    end)
+    assert(again:kill "TERM")
+  end)
+
+  it("refuses what it cannot listen on, and scripts that are not there, with a message", function()
+    local program <close> = programs.new()
+    local result = program:run { "serve", "--listen", "nowhere" }
+    assert.are.same({ 2, true }, { result.status, result.stderr:find("--listen is PORT or HOST:PORT", 1, true) ~= nil })
+    result = program:run { "serve", "--listen", "203.0.113.1:0" }
+    assert.is_true(result.status ~= 0 and result.stderr:find("cannot listen", 1, true) ~= nil)
+    result = program:run { "serve", "--listen", "0", "missing.lua" }
+    assert.is_true(result.status ~= 0 and result.stderr:find("missing.lua", 1, true) ~= nil)
+  end)
+end)
+
+
+describe("the scripts of a server", function()
+  it("define routes, aliases and hooks", function()
+    local program <close> = programs.new()
+    local child <close>, url = serve(program, [[
+      local perilune = require "perilune"
+      perilune.alias("fast", { "offline/demo" })
+      perilune.route("GET /hello/{name}", function(request)
+        return { hello = request.params.name, asked = request:query "q" }
+      end)
+      perilune.route("POST /text", function(request) return request.body:upper() end)
+      perilune.route("GET /nothing", function() end)
+      perilune.route("GET /teapot", function() return { status = 418, headers = { ["X-Tea"] = "green" }, body = "no coffee" } end)
+      perilune.route("GET /broken", function() error "at once" end)
+      perilune.route("GET /events", function(request)
+        local events <close> = request:events()
+        events:send { n = 1 }
+        events:send({ n = 2 }, "named")
+      end)
+      perilune.on("request", function(request)
+        if request:header "x-refuse" then request:reply(451, { why = "the law" }) end
+        if request.method == "POST" then request:body().max_tokens = 3 end
+      end)
+      perilune.on("authenticate", function(request)
+        return request:header "x-user" and { name = request:header "x-user", models = { "offline/*" } }
+      end)
+    ]], "--log-level", "off")
+    assert.are.equal('{"asked":"a b","hello":"Jo%"}', select(2, ask(url .. "/hello/Jo%25?q=a+b")))
+    assert.are.equal("SHOUT", select(2, ask(url .. "/text", { body = "shout" })))
+    assert.are.equal(204, (ask(url .. "/nothing")))
+    local status, text, headers = ask(url .. "/teapot")
+    assert.are.same({ 418, "no coffee", "green" }, { status, text, headers["x-tea"] })
+    status, text = ask(url .. "/broken")
+    assert.are.equal(500, status)
+    assert.is_nil(text:find("at once", 1, true))
+    assert.are.equal('data: {"n":1}\n\nevent: named\ndata: {"n":2}\n\n', select(2, ask(url .. "/events")))
+    assert.are.equal(451, (ask(url .. "/v1/models", { headers = { ["x-refuse"] = "1" } })))
+    status, text = ask(url .. "/v1/chat/completions", { body = chat "fast" })
+    assert.are.equal(200, status, text)
+    status = ask(url .. "/v1/chat/completions", { body = chat "fast", headers = { ["x-user"] = "eve" } })
+    assert.are.equal(403, status)
+    assert(child:kill "TERM")
+  end)
+
+  it("take deliveries that are signed, once: scripts/webhook.lua", function()
+    local program <close> = programs.new { HOOK_SECRET = "s3cret-s3cret" }
+    local child <close> = program:start { "serve", "--listen", "0", programs.path "scripts/webhook.lua" }
+    local url = programs.read_until(child, "/v1\n"):match("(http://[%d.:]+)/v1") .. "/hooks/issues"
+    local body = json.encode { title = "It is broken", body = "All of it." }
+    local signed = { ["x-hub-signature-256"] = "sha256=" .. token.hmac_sha256("s3cret-s3cret", body), ["x-delivery"] = "7" }
+    assert.are.equal(401, (ask(url, { body = body })))
+    assert.are.equal(202, (ask(url, { body = body, headers = signed })))
+    assert.are.equal(200, (ask(url, { body = body, headers = signed })))
+    assert(child:kill "TERM")
+  end)
+end)
