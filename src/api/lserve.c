@@ -461,6 +461,13 @@ static int m_reset(lua_State *L)
     return 0;
 }
 
+/* request:probe() */
+static int m_probe(lua_State *L)
+{
+    serve_reply_probe(check_request(L)->r);
+    return 0;
+}
+
 static int m_is_gone(lua_State *L)
 {
     lua_pushboolean(L, check_request(L)->r->state == SERVE_GONE);
@@ -544,7 +551,7 @@ static const luaL_Reg request_methods[] = {
     {"method", m_method}, {"target", m_target},   {"path", m_path},     {"query", m_query},
     {"body", m_body},     {"header", m_header},   {"headers", m_headers}, {"remote", m_remote},
     {"reply", m_reply},   {"start", m_start},     {"write", m_write},   {"raw", m_raw},
-    {"finish", m_finish}, {"reset", m_reset},     {"is_gone", m_is_gone}, {"gone", m_gone},
+    {"finish", m_finish}, {"reset", m_reset},     {"is_gone", m_is_gone}, {"probe", m_probe}, {"gone", m_gone},
     {"close", mm_request_close}, {NULL, NULL},
 };
 static const luaL_Reg request_metamethods[] = {

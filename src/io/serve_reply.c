@@ -215,3 +215,12 @@ bool serve_reply_is_full(const struct serve_request *r)
 {
     return r->conn && serve_conn_is_full(r->conn);
 }
+
+void serve_reply_probe(struct serve_request *r)
+{
+    static const char interim[] = "HTTP/1.1 102 Processing\r\n\r\n";
+    if (r->state != SERVE_OPEN || r->framing != NOT_STARTED || r->minor == 0)
+        return;
+    if (buf_add(&r->conn->out, interim, sizeof interim - 1) == ERR_OK)
+        serve_conn_mark(r->conn);
+}

@@ -27,5 +27,8 @@ MUST_CHECK enum err serve_reply_finish(struct serve_request *r, struct err_info 
 MUST_CHECK enum err serve_reply_raw(struct serve_request *r, struct slice data, struct err_info *info);
 /* More than SERVE_OUT_BYTES_MAX unsent. */
 bool serve_reply_is_full(const struct serve_request *r);
+/* Sends an interim answer (102) in front of one that has not begun: a client that has gone answers it with a reset, one
+ * that only stopped sending takes no notice. Nothing for HTTP/1.0, and once the answer has begun. */
+void serve_reply_probe(struct serve_request *r);
 
 #endif

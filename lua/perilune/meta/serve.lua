@@ -124,6 +124,10 @@ function request:raw(bytes) end
 ---Breaks the connection with a TCP reset.
 function request:reset() end
 
+---Finds out whether a client that sends no more has gone: an interim answer (102) goes out, which a client that only stopped sending
+---takes no notice of. Does nothing once the answer has begun.
+function request:probe() end
+
 ---Has the connection broken?
 ---@return boolean
 function request:is_gone() end

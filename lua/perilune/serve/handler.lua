@@ -131,10 +131,33 @@ local function note_end(exchange)
 end
 
 
+-- Pauses between looks at a client that sends no more, in seconds: the way there and back may be long.
+local LOOKS = { 0.02, 0.2, 2 }
+
+
+-- A client that sends no more has gone, or still reads: it is sent something that an answer may have in it. Whoever has gone answers
+-- with a reset, which the next write sees.
+local function look_after(exchange)
+  local request = exchange.request
+  for _, pause in ipairs(LOOKS) do
+    if exchange.is_over or request:is_gone() then
+      return
+    elseif exchange.stream then
+      exchange.stream:comment()
+    else
+      request:probe()
+    end
+    task.sleep(pause)
+  end
+end
+
+
 -- Ends the handler's task when its client goes away.
-local function watch(request, handler)
+local function watch(exchange, handler)
+  local request = exchange.request
   local reason = request:gone()
   if reason == "half_closed" then
+    look_after(exchange)
     reason = request:gone()
   end
   if reason == "gone" then
@@ -150,7 +173,7 @@ function M.run(server, request)
   local owned <close> = request -- luacheck: ignore 211
   local exchange = exchanges.new(server, request, token.id("req"))
   server.active = server.active + 1
-  task.spawn(watch, request, task.current())
+  task.spawn(watch, exchange, task.current())
   local ok, err = pcall(serve, exchange)
   if not ok then
     answer_error(exchange, err)
@@ -159,6 +182,7 @@ function M.run(server, request)
     exchange.ticket:leave(exchange.usage and exchange.usage.total_tokens or 0)
   end
   server.active = server.active - 1
+  exchange.is_over = true
   note_end(exchange)
   if server.active == 0 then
     server.idle:wake()

@@ -121,10 +121,11 @@ end
 local function duration(seconds)
   if seconds < 1 then
     return ("%dms"):format(math.ceil(seconds * 1000))
-  elseif seconds < MINUTE then
-    return ("%ds"):format(math.ceil(seconds))
   end
   seconds = math.ceil(seconds)
+  if seconds < MINUTE then
+    return ("%ds"):format(seconds)
+  end
   return ("%dm%ds"):format(seconds // MINUTE, seconds % MINUTE)
 end
 

@@ -43,7 +43,7 @@ end
 local function begin(self)
   local exchange = self.exchange
   self.has_begun = true
-  exchange.has_begun = true
+  exchange.has_begun, exchange.stream = true, self
   exchange.status = 200
   local headers = exchange:head {
     ["content-type"] = "text/event-stream; charset=utf-8", ["cache-control"] = "no-cache", ["x-accel-buffering"] = "no",
@@ -80,6 +80,15 @@ local function leave(self)
 end
 
 
+---Sends a comment: readers take no notice of it. Whether the client is still there is for its handler to see.
+function methods:comment()
+  if not self.is_over and not self.is_writing then
+    self.sent_at = clock.mono()
+    self.request:write(": keep-alive\n\n")
+  end
+end
+
+
 ---Sends a comment to every stream to which nothing was sent for a while. One task of the server does it for all of them.
 ---@param streams table<perilune.serve.EventStream, true>
 function M.keep_alive(streams)
@@ -92,10 +101,7 @@ function M.keep_alive(streams)
       end
     end
     for _, one in ipairs(quiet) do
-      if not one.is_over and not one.is_writing then
-        one.sent_at = now
-        one.request:write(": keep-alive\n\n") -- whoever has gone is noticed by its handler
-      end
+      one:comment()
     end
   end
 end

@@ -1,0 +1,183 @@
+-- POST /v1/chat/completions: models behind failover, assistants with their tool loop, and what becomes of an answer that breaks off or
+-- that nobody waits for any more.
+local fetch = require "perilune.sys.fetch"
+local json = require "perilune.json"
+local kit = require "tests.support.server"
+local replay = require "tests.support.replay"
+local task = require "perilune.sys.task"
+local testing = require "perilune.testing"
+
+local MODEL = "openai/gpt-4o-mini"
+
+local function env_of(upstream)
+  return function(name)
+    return ({ OPENAI_API_KEY = "a-key", OPENAI_BASE_URL = upstream.url })[name]
+  end
+end
+
+
+local function question(changes)
+  local body = { model = MODEL, messages = { { role = "user", content = "Hello" } } }
+  for name, value in pairs(changes or {}) do
+    body[name] = value
+  end
+  return body
+end
+
+
+local weather = { type = "function", ["function"] = {
+  name = "get_weather", description = "The weather", parameters = { type = "object", properties = { city = { type = "string" } } },
+} }
+
+
+local function text_of(events)
+  local pieces = {}
+  for _, one in ipairs(events) do
+    local choice = type(one.data) == "table" and one.data.choices and one.data.choices[1]
+    pieces[#pieces + 1] = choice and type(choice.delta.content) == "string" and choice.delta.content or nil
+  end
+  return table.concat(pieces)
+end
+
+
+describe("a chat completion", function()
+  it("of a provider has OpenAI's shape, and says who answered", function()
+    local upstream <close> = replay.serve { replay.whole(replay.text("Good morning.")) }
+    local server <close> = kit.start { settings = { env = env_of(upstream) } }
+    local answer = server:post("/v1/chat/completions", question { temperature = 0.5, store = true, metadata = { a = "b" } })
+    assert.are.equal(200, answer.status, answer.text)
+    local choice = answer.body.choices[1]
+    assert.are.same({ "chat.completion", "assistant", "Good morning.", "stop" },
+      { answer.body.object, choice.message.role, choice.message.content, choice.finish_reason })
+    assert.are.equal("openai", answer.headers["x-perilune-provider"])
+    assert.are.equal(0.5, upstream.requests[1].body.temperature)
+    assert.is_nil(upstream.requests[1].body.metadata)
+  end)
+
+  it("leaves out what it does not know of messages, and passes on what it does not know of the body", function()
+    local upstream <close> = replay.serve { replay.whole(replay.text("ok")) }
+    local server <close> = kit.start { settings = { env = env_of(upstream) } }
+    local answer = server:post("/v1/chat/completions", question { top_k = 5, messages = {
+      { role = "user", content = { { type = "text", text = "Hello", cache_control = { type = "ephemeral" } } }, annotations = json.array() },
+    } })
+    assert.are.equal(200, answer.status, answer.text)
+    assert.are.equal(5, upstream.requests[1].body.top_k)
+  end)
+
+  it("moves on to the next of an alias, and counts it", function()
+    local upstream <close> = replay.serve { replay.reply(500, "{}"), replay.reply(500, "{}"), replay.reply(500, "{}") }
+    local server <close> = kit.start {
+      settings = { env = env_of(upstream), max_retries = 0 },
+      define = function(perilune)
+        perilune.alias("fast", { MODEL, "offline/demo" })
+      end,
+    }
+    local answer = server:post("/v1/chat/completions", question { model = "fast" })
+    assert.are.equal(200, answer.status, answer.text)
+    assert.are.equal("offline", answer.headers["x-perilune-provider"])
+    assert.is_true(tonumber(answer.headers["x-perilune-attempts"]) > 1)
+  end)
+
+  it("that no provider gives is an error with the cause's status", function()
+    for status, expected in pairs { [429] = 429, [500] = 502, [401] = 502, [400] = 400 } do
+      local failure = replay.reply(status, json.encode { error = { message = "no", type = "x", code = "y" } })
+      local upstream <close> = replay.serve { failure, failure, failure, failure }
+      local server <close> = kit.start { settings = { env = env_of(upstream), max_retries = 0 } }
+      local answer = server:post("/v1/chat/completions", question())
+      assert.are.equal(expected, answer.status, status .. ": " .. answer.text)
+      require("perilune.sys.failover").reset()
+    end
+  end)
+
+  it("that breaks off after its first words ends in an error, without [DONE]", function()
+    local story = replay.text("one two three four five six seven eight")
+    local upstream <close> = replay.serve { replay.broken(story, 900, "reset") }
+    local server <close> = kit.start { settings = { env = env_of(upstream), max_retries = 0 } }
+    local events = server:events("/v1/chat/completions", question { stream = true })
+    assert.are.equal(200, events.status)
+    assert.is_true(#text_of(events) > 0)
+    assert.are.equal("stream_interrupted", events[#events].data.error.code)
+  end)
+
+  it("whose client goes away lets go of the provider", function()
+    local upstream <close> = replay.serve { replay.stalled(replay.text("one two three"), 400) }
+    local server <close> = kit.start { settings = { env = env_of(upstream) } }
+    local handle = assert(fetch.open {
+      method = "POST", url = server.url .. "/v1/chat/completions", body = json.encode(question { stream = true }), frame = "sse",
+    })
+    assert.are.equal(200, handle:head().status)
+    handle:close()
+    upstream:wait_until(function()
+      return upstream.requests[1].is_over
+    end)
+    while server.server.active > 0 do
+      task.sleep(0.01)
+    end
+  end)
+end)
+
+
+describe("a chat completion of an assistant", function()
+  local function forecaster(perilune, answers)
+    return perilune.assistant {
+      name = "forecaster", model = testing.model(answers),
+      tools = { perilune.tool { name = "lookup", description = "looks up", run = function() return "18 degrees" end } },
+    }
+  end
+
+  local function define(answers)
+    return function(perilune)
+      forecaster(perilune, answers)
+    end
+  end
+
+  it("is one answer, whatever its tools do behind it", function()
+    for _, is_streamed in ipairs { false, true } do
+      local server <close> = kit.start { define = define {
+        { text = "Let me see. ", tool_calls = { { name = "lookup", arguments = {} } } }, "18 degrees.",
+      } }
+      local body = question { model = "assistant/forecaster", stream = is_streamed }
+      if is_streamed then
+        local events = server:events("/v1/chat/completions", body)
+        assert.are.equal("Let me see. 18 degrees.", text_of(events))
+        assert.are.same({ "stop", "[DONE]" }, { events[#events - 1].data.choices[1].finish_reason, events[#events].data })
+        for _, one in ipairs(events) do
+          assert.is_nil(type(one.data) == "table" and one.data.choices[1] and one.data.choices[1].delta.tool_calls or nil)
+          assert.are.equal(events[1].data.id, type(one.data) == "table" and one.data.id or events[1].data.id)
+        end
+      else
+        local answer = server:post("/v1/chat/completions", body)
+        assert.are.equal("Let me see. 18 degrees.", answer.body.choices[1].message.content)
+        assert.is_nil(answer.body.choices[1].message.tool_calls)
+      end
+    end
+  end)
+
+  it("hands calls of the client's tools back, and goes on with their results", function()
+    local asked
+    local answers = {
+      { tool_calls = { { name = "lookup", arguments = {} }, { name = "get_weather", arguments = { city = "Paris" }, id = "call_w" } } },
+      function(request)
+        asked = request.messages
+        return "Sunny."
+      end,
+    }
+    local server <close> = kit.start { define = define(answers) }
+    local body = question { model = "assistant/forecaster", tools = { weather } }
+    local first = server:post("/v1/chat/completions", body)
+    local message = first.body.choices[1].message
+    assert.are.equal("tool_calls", first.body.choices[1].finish_reason, first.text)
+    assert.are.same({ "get_weather", 1 }, { message.tool_calls[1]["function"].name, #message.tool_calls })
+    body.messages[2] = { role = "assistant", tool_calls = message.tool_calls }
+    body.messages[3] = { role = "tool", tool_call_id = message.tool_calls[1].id, content = "sunny" }
+    local second = server:post("/v1/chat/completions", body)
+    assert.are.equal("Sunny.", second.body.choices[1].message.content, second.text)
+    assert.are.same({ "user", "assistant", "tool", "sunny" }, { asked[1].role, asked[2].role, asked[3].role, asked[3].content })
+  end)
+
+  it("that nobody has defined is not found", function()
+    local server <close> = kit.start {}
+    local answer = server:post("/v1/chat/completions", question { model = "assistant/nobody" })
+    assert.are.same({ 404, "model_not_found" }, { answer.status, answer.body.error.code })
+  end)
+end)

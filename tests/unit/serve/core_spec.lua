@@ -1,0 +1,228 @@
+-- The parts of the server that are functions: routes, prices in credits, limits, keys, names.
+local clock = require "perilune.sys.clock"
+local ids = require "perilune.serve.ids"
+local keys = require "perilune.store.keys"
+local pricing = require "perilune.serve.pricing"
+local problem = require "perilune.serve.problem"
+local quota = require "perilune.serve.quota"
+local routers = require "perilune.serve.router"
+local errors = require "perilune.std.errors"
+local stores = require "perilune.store"
+
+
+describe("the router", function()
+  local router = routers.new()
+  for _, one in ipairs { { "GET", "/v1/threads" }, { "POST", "/v1/threads" }, { "POST", "/v1/threads/runs" }, { "GET", "/v1/threads/{thread_id}" },
+    { "GET", "/v1/threads/{thread_id}/messages/{message_id}" }, { "GET", "/v1/models/{model...}" } } do
+    router:add(one[1], one[2], { run = one[1] .. " " .. one[2] })
+  end
+
+  local function find(method, path)
+    local route, found = router:find(method, path)
+    return { route and route.run, found }
+  end
+
+  it("prefers what is written over what is any", function()
+    assert.are.same({ "POST /v1/threads/runs", {} }, find("POST", "/v1/threads/runs"))
+    assert.are.same({ "GET /v1/threads/{thread_id}", { thread_id = "a" } }, find("GET", "/v1/threads/a"))
+  end)
+
+  it("gives the parameters, decoded, and all that is left where that was asked for", function()
+    assert.are.same({ "GET /v1/threads/{thread_id}/messages/{message_id}", { thread_id = "t 1", message_id = "m" } },
+      find("GET", "/v1/threads/t%201/messages/m"))
+    assert.are.same({ "GET /v1/models/{model...}", { model = "openai/gpt-4o" } }, find("GET", "/v1/models/openai/gpt-4o"))
+    assert.are.same({ "GET /v1/models/{model...}", { model = "openai/gpt-4o" } }, find("GET", "/v1/models/openai%2Fgpt-4o"))
+  end)
+
+  it("answers HEAD like GET, and says which methods there are", function()
+    assert.are.equal("GET /v1/threads", find("HEAD", "/v1/threads")[1])
+    assert.are.same({ nil, "GET, POST" }, find("DELETE", "/v1/threads"))
+    assert.are.same({ nil, "" }, find("GET", "/v1/nothing"))
+  end)
+
+  it("refuses parameters that are no names", function()
+    for _, path in ipairs { "/v1/threads/a%2fb", "/v1/threads/%00", "/v1/threads/%zz", "/v1/threads/%", "/v1/threads/..", "/v1/threads/%ff" } do
+      local ok, err = pcall(router.find, router, "GET", path)
+      assert.are.same({ false, 400 }, { ok, problem.answer_of(err).status }, path)
+    end
+  end)
+end)
+
+
+describe("a rate", function()
+  local settings = { credits = { per_dollar = 1000, bands = {
+    small = { models = { "*mini*", "fast" }, input = 0.15, output = 0.6, cached = 0.075 }, drawn = { models = { "*/dall-e-*" }, request = 40 },
+  } } }
+
+  it("is that of the first band whose pattern fits, by what was asked or by what it is", function()
+    assert.are.equal("small", pricing.rate(settings, "openai/gpt-4o-mini", "openai/gpt-4o-mini").band)
+    assert.are.equal("small", pricing.rate(settings, "offline/demo", "fast").band)
+    assert.are.same({ band = "drawn", input = 0, output = 0, cached = 0, request = 40000000 }, pricing.rate(settings, "openai/dall-e-3"))
+  end)
+
+  it("comes from the price of the model otherwise; a model without one has none", function()
+    -- $2.50 for a million tokens at 1000 credits a dollar: 2500 credits, in micro-credits
+    assert.are.equal(2500 * 1000000, pricing.rate(settings, "openai/gpt-4o").input)
+    assert.is_nil(pricing.rate(settings, "nobody/nothing"))
+  end)
+
+  it("is charged over all tokens, and rounded up once", function()
+    local rate = { input = 150000, output = 600000, cached = 75000, request = 0 }
+    local function charge(prompt, completion, cached)
+      return pricing.charge(rate, { prompt_tokens = prompt, completion_tokens = completion, total_tokens = prompt + completion,
+        prompt_tokens_details = { cached_tokens = cached } })
+    end
+    assert.are.equal(1, charge(1, 0))
+    assert.are.equal(150, charge(1000, 0))
+    assert.are.equal(75 + 75 // 2 + 1 + 60, charge(1000, 100, 500) + 0)
+    assert.are.equal(0, pricing.charge({ input = 0, output = 0, cached = 0, request = 0 }, { prompt_tokens = 5, completion_tokens = 5, total_tokens = 10 }))
+  end)
+
+  it("holds at least what it can come to, whatever the request", function()
+    local rate = { input = 1000000, output = 2000000, cached = 1000000, request = 5 }
+    for _, size in ipairs { 1, 10, 1000, 100000 } do
+      local request = { messages = { { role = "user", content = ("word "):rep(size) } }, max_tokens = 50 }
+      local amount, clamp = pricing.shape(rate, request, nil, 4096)
+      assert.is_nil(clamp)
+      local most = pricing.charge(rate, { prompt_tokens = math.ceil(size * 1.2), completion_tokens = 50, total_tokens = 0 })
+      assert.is_true(amount >= most, size .. " words")
+    end
+  end)
+
+  it("makes a request fit what is there, and refuses what does not", function()
+    local rate = { input = 0, output = 1000000, cached = 0, request = 10 }
+    local request = { messages = { { role = "user", content = "hi" } } }
+    assert.are.same({ 4106, 4096 }, { pricing.shape(rate, request, nil, 4096) })
+    assert.are.same({ 110, 100 }, { pricing.shape(rate, request, 110, 4096) })
+    local ok, err = pcall(pricing.shape, rate, request, 10, 4096)
+    assert.are.same({ false, "insufficient_quota" }, { ok, err.code })
+  end)
+
+  it("stays within 64 bits at its limits", function()
+    local rate = { input = 1000000 * 1000000, output = 1000000 * 1000000, cached = 1000000 * 1000000, request = 0 }
+    local amount = pricing.charge(rate, { prompt_tokens = 1 << 40, completion_tokens = 1 << 40, total_tokens = 1 << 41 })
+    assert.is_true(amount > 0)
+  end)
+end)
+
+
+describe("the limits of a key", function()
+  before_each(quota.forget)
+
+  local function key(limits)
+    return { id = "k", limits = limits }
+  end
+
+  it("let so many requests through a minute, and fill evenly", function()
+    local one = key { requests = 3 }
+    for _ = 1, 3 do
+      assert(quota.enter(one, 0)):leave(0)
+    end
+    local _, err = quota.enter(one, 0)
+    assert.are.equal("rate_limit", err.kind)
+    assert.is_true(err.retry_after > 19 and err.retry_after <= 20)
+    assert.are.same({ "3", "0", "1m0s" }, { quota.headers(one)["x-ratelimit-limit-requests"],
+      quota.headers(one)["x-ratelimit-remaining-requests"], quota.headers(one)["x-ratelimit-reset-requests"] })
+    clock.advance(20.1)
+    assert(quota.enter(one, 0))
+  end)
+
+  it("let so many be under way at once", function()
+    local one = key { concurrency = 2 }
+    local first = assert(quota.enter(one, 0))
+    assert(quota.enter(one, 0))
+    assert.is_nil((quota.enter(one, 0)))
+    first:leave(0)
+    first:leave(0)
+    assert(quota.enter(one, 0))
+    assert.is_nil((quota.enter(one, 0)))
+  end)
+
+  it("count tokens when they are known: who has used too many waits", function()
+    local one = key { tokens = 600 }
+    assert(quota.enter(one, 0)):leave(900)
+    local _, err = quota.enter(one, 0)
+    assert.is_true(err.retry_after > 29 and err.retry_after <= 31)
+    assert.are.equal("0", quota.headers(one)["x-ratelimit-remaining-tokens"])
+  end)
+
+  it("do not exist for a key without any", function()
+    assert(quota.enter(key {}, 0)):leave(5)
+    assert.are.same({}, quota.headers(key {}))
+  end)
+end)
+
+
+describe("a key", function()
+  it("is found by its text, and by no other", function()
+    local db <close> = assert(stores.open ":memory:")
+    assert.is_false(keys.any(db))
+    local text, row = keys.create(db, { name = "a", scopes = { models = { "x" } }, limits = { requests = 5 } })
+    assert.is_true(keys.any(db))
+    assert.matches("^pl_live_%w%w%w%w%w%w%w%w_%w+_%w%w%w%w%w%w$", text)
+    local found = assert(keys.find(db, text))
+    assert.are.same({ row.id, "a", { models = { "x" } }, { requests = 5 } }, { found.id, found.name, found.scopes, found.limits })
+    assert.is_nil(found.digest)
+    for position = 9, #text do
+      local other = text:sub(position, position) == "a" and "b" or "a"
+      local _, err = keys.find(db, text:sub(1, position - 1) .. other .. text:sub(position + 1))
+      assert.are.equal("authentication", err.kind)
+    end
+  end)
+
+  it("is kept as a digest: neither its text nor its secret is in the database", function()
+    local db <close> = assert(stores.open ":memory:")
+    local text = assert(keys.create(db, { name = "a" }))
+    local stored = assert(db:read("key_find", { id = keys.parse(text).id }))[1]
+    for _, value in pairs(stored) do
+      assert.is_nil(tostring(value):find(keys.parse(text).secret, 1, true))
+    end
+    assert.are.equal(64, #stored.digest)
+  end)
+
+  it("is refused when it has expired, was revoked, or was replaced", function()
+    local db <close> = assert(stores.open ":memory:")
+    local expired = assert(keys.create(db, { name = "old", expires_at = clock.wall() - 1 }))
+    local revoked, row = keys.create(db, { name = "gone" })
+    assert(keys.revoke(db, row.id))
+    local before = assert(keys.create(db, { name = "turned", account = "team", limits = { tokens = 7 } }))
+    local after, new = keys.rotate(db, "turned", 0)
+    for _, text in ipairs { expired, revoked, before } do
+      assert.are.equal("authentication", select(2, keys.find(db, text)).kind)
+    end
+    assert.are.same({ "team", { tokens = 7 } }, { new.account_name, new.limits })
+    local graceful = assert(keys.rotate(db, new.id, 3600))
+    assert(keys.find(db, after))
+    assert(keys.find(db, graceful))
+  end)
+end)
+
+
+describe("names", function()
+  it("of responses and runs, conversations and threads, messages and steps say each other", function()
+    assert.are.same({ "run_a", "resp_a", "thread_b", "conv_b" },
+      { ids.run_of "resp_a", ids.response_of "run_a", ids.thread_of "conv_b", ids.conversation_of "thread_b" })
+    assert.are.same({ "msg_b_12", 12, nil }, { ids.message("thread_b", 12), ids.message_seq("msg_b_12", "thread_b"),
+      ids.message_seq("msg_c_12", "thread_b") })
+    assert.are.same({ "step_a_3", 3 }, { ids.step("run_a", 3), ids.step_seq("step_a_3", "run_a") })
+    for _, wrong in ipairs { "msg_b_0", "msg_b_-1", "msg_b_1x", "msg_b_", "x", "msg_b_9999999999", "msg_b_01" } do
+      assert.is_nil(ids.message_seq(wrong, "thread_b"))
+    end
+    assert.is_nil(ids.run_of "conv_a")
+  end)
+end)
+
+
+describe("an error", function()
+  it("is answered by its kind, and what is inside stays inside", function()
+    for kind, expected in pairs { model_not_found = 404, rate_limit = 429, quota = 429, context_length = 400, content_filter = 400,
+      overloaded = 503, timeout = 504, connection = 502, authentication = 502, database = 503, internal = 500 } do
+      assert.are.equal(expected, problem.answer_of(errors.new { kind = kind, message = "m" }).status, kind)
+    end
+    assert.is_nil(problem.answer_of(errors.new { kind = "internal", message = "/secret/path.lua:1" }).message:find("secret", 1, true))
+    local first = errors.new { kind = "rate_limit", message = "slow down", retry_after = 7 }
+    local all = errors.new { kind = "all_failed", message = "All failed", attempts = { { reason = "failed", error = first } } }
+    local answer = problem.answer_of(all)
+    assert.are.same({ 429, "7", "All failed" }, { answer.status, answer.headers["retry-after"], answer.message })
+  end)
+end)
