@@ -16,3 +16,7 @@ WHERE run_no = (SELECT no FROM runs WHERE id = $1) AND last_seq > $2
                              WHERE run_no = (SELECT no FROM runs WHERE id = $1) AND first_seq <= $2 + 1), 1)
 ORDER BY first_seq
 LIMIT $3;
+
+-- name: event_last (run_id)
+-- The batch that holds the last one.
+SELECT body FROM events WHERE run_no = (SELECT no FROM runs WHERE id = $1) ORDER BY first_seq DESC LIMIT 1;

@@ -52,7 +52,8 @@ ORDER BY runs.no;
 -- name: run_list_overdue (now)
 -- Those of the index runs_active that wait for somebody and have waited too long.
 SELECT id, lease_epoch FROM runs
-WHERE status IN ('waiting_tool', 'waiting_approval') AND expires_at <= $1;
+WHERE no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval'))
+  AND status IN ('waiting_tool', 'waiting_approval') AND expires_at <= $1;
 
 -- name: run_claim (id, epoch, owner, crashed, now)
 -- Whoever sees the epoch that the run still has gets it; `crashed` is 1 when its process was gone.

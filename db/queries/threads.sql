@@ -51,6 +51,15 @@ JOIN messages ON messages.pk > source.no << 20 AND messages.pk <= (source.no << 
 JOIN threads AS fresh ON fresh.id = $1
 WHERE source.id = $2;
 
+-- name: thread_fork_notes (id, source_id, upto_seq)
+-- What was deleted of them stays so.
+INSERT INTO message_notes (pk, metadata, deleted)
+SELECT (fresh.no << 20) | (message_notes.pk & 1048575), message_notes.metadata, message_notes.deleted
+FROM threads AS source
+JOIN message_notes ON message_notes.pk > source.no << 20 AND message_notes.pk <= (source.no << 20) + $3
+JOIN threads AS fresh ON fresh.id = $1
+WHERE source.id = $2;
+
 -- name: thread_fork_summaries (id, source_id, upto_seq)
 -- The summaries of these messages: they need not be made again.
 INSERT INTO summaries (thread_no, upto_seq, run_id, body, created_at)

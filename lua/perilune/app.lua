@@ -126,6 +126,21 @@ function methods:discover()
 end
 
 
+-- Names that scripts have given to models (perilune.alias) stand for those.
+local function without_aliases(self, names)
+  local aliases = self.hooks and self.hooks.aliases
+  if not aliases or next(aliases) == nil then
+    return names
+  end
+  local all = {}
+  for _, name in ipairs(names) do
+    local meant = aliases[name] or { name }
+    table.move(meant, 1, #meant, #all + 1, all)
+  end
+  return all
+end
+
+
 ---One model over these names: strings, or objects with `stream`. The first is what is asked; nil or false: nobody named a model, and
 ---the configured one is meant. Raises when nobody can be asked.
 ---@param names (string|table|false|nil)[]
@@ -135,6 +150,7 @@ end
 function methods:model(names, overrides)
   local resolve = require "perilune.model.resolve" -- here: a script that asks no model need not load every provider
   self:discover()
+  names = without_aliases(self, names)
   local settings = self.settings
   if overrides then
     settings = setmetatable(overrides, { __index = settings })

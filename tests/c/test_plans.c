@@ -10,7 +10,11 @@
 /* Scans */
 
 /* Reports, and searches on a person's word; of thread_latest it is one row. */
-static const char *const may_scan[] = {"database_info", "stats_tables", "workflow_find", "thread_latest"};
+static const char *const may_scan[] = {
+    "database_info", "stats_tables", "workflow_find", "thread_latest",
+    "account_list", "account_list_due", "key_any", "key_list", /* there are few; no request asks for them */
+    "hold_list_open",                                          /* an index of the open ones alone */
+};
 
 static bool is_free_to_scan(const char *name)
 {

@@ -107,7 +107,7 @@ describe("a database", function()
   it("of a newer Perilune, or of another program, is left alone", function()
     make(1)
     patch(60, "\0\0\0\7") -- user_version, big-endian, in SQLite's header
-    refused("newer", "schema version 7, this one knows 2")
+    refused("newer", "schema version 7, this one knows 3")
     refused("newer", "schema version 7", { read_only = true })
     patch(60, "\0\0\0\1")
     patch(68, "\0\0\0\9") -- application_id

@@ -137,7 +137,7 @@ end
 
 -- The rest of a conversation, after a text that stands for all that came before it.
 local function summarised(loaded, position, body, made)
-  made.upto_seq, made.body = loaded.first_seq + position - 2, text.truncate(body, bytes_max(loaded))
+  made.upto_seq, made.body = loaded.seqs[position] - 1, text.truncate(body, bytes_max(loaded))
   return history.window(history.from(loaded, position, { upto_seq = made.upto_seq, text = made.body })), made
 end
 

@@ -132,7 +132,7 @@ end
 ---@return perilune.Assistant
 function M.build(app, row)
   local options = M.without_nulls(row.definition)
-  options.name, options.metadata = row.name, row.metadata
+  options.name, options.metadata, options.label = row.name, row.metadata, nil -- a label is for people alone
   options.tools, options.handoffs = options.tools and tools_of(app, options.tools), nil
   return assistants.new(options)
 end

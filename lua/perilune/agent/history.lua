@@ -22,9 +22,10 @@ local COMPACTED_FACTOR = 2
 ---@field messages integer up to the user's last one; what the current turn adds to it goes along
 ---@field tokens number of messages and summary, estimated; math.huge where no limit is known
 
----@class perilune.History a part of a thread without gaps
+---@class perilune.History a part of a thread, without gaps but for what was deleted
 ---@field messages perilune.Message[] oldest first
 ---@field sizes integer[] estimated tokens of the messages that were counted
+---@field seqs integer[] the numbers of those that were read; what the current turn has added comes after them
 ---@field tokens integer of those, and of the summary
 ---@field first_seq? integer nil: there are no messages
 ---@field last_seq? integer
@@ -123,10 +124,11 @@ end
 ---@param summary? { upto_seq: integer, text: string } of what came before
 ---@return perilune.History
 function M.from(loaded, position, summary)
+  local seqs = table.move(loaded.seqs, position, #loaded.seqs, 1, {})
   local rest = {
     messages = table.move(loaded.messages, position, #loaded.messages, 1, {}),
     sizes = table.move(loaded.sizes, position, #loaded.sizes, 1, {}),
-    first_seq = loaded.first_seq and loaded.first_seq + position - 1, last_seq = loaded.last_seq,
+    seqs = seqs, first_seq = seqs[1], last_seq = loaded.last_seq,
     tokens = summary_tokens(summary), summary = summary, limit = loaded.limit,
   }
   for _, size in ipairs(rest.sizes) do
@@ -166,14 +168,14 @@ function back:add(stored)
   local count = #self.messages + 1
   self.messages[count], self.sizes[count] = message, tokens.of_message(message)
   self.tokens = self.tokens + self.sizes[count]
-  self.first_seq, self.last_seq = stored.seq, self.last_seq or stored.seq
+  self.seqs[count], self.first_seq, self.last_seq = stored.seq, stored.seq, self.last_seq or stored.seq
   self.last_user = self.last_user or message.role == "user" and count or nil
 end
 
 
--- The messages after `after_seq`, newest first, until it is full.
+-- The messages after `after_seq`, newest first, until it is full, or until it is the whole of them.
 local function read_back(db, thread, after_seq, limit, tokens_before)
-  local self, page_size = setmetatable({ messages = {}, sizes = {}, tokens = tokens_before }, back_metatable), FIRST_PAGE
+  local self, page_size = setmetatable({ messages = {}, sizes = {}, seqs = {}, tokens = tokens_before }, back_metatable), FIRST_PAGE
   while not self:is_full(limit) do
     local wanted = math.min(page_size, limit.messages - self:count())
     page_size = math.min(2 * page_size, PAGE_MAX)
@@ -183,14 +185,17 @@ local function read_back(db, thread, after_seq, limit, tokens_before)
     end
     for _, stored in ipairs(page) do
       if stored.seq <= after_seq or self:is_full(limit) then
+        self.is_whole = stored.seq <= after_seq
         return self
       end
       self:add(stored)
     end
     if #page < wanted then
+      self.is_whole = true
       return self
     end
   end
+  self.is_whole = self.first_seq == after_seq + 1
   return self
 end
 
@@ -229,11 +234,10 @@ function M.load(db, thread, assistant, options)
     return nil, err
   end
   local loaded = {
-    messages = reverse(read.messages), sizes = reverse(read.sizes), tokens = read.tokens, first_seq = read.first_seq,
-    last_seq = read.last_seq, summary = summary, limit = limit,
+    messages = reverse(read.messages), sizes = reverse(read.sizes), seqs = reverse(read.seqs), tokens = read.tokens,
+    first_seq = read.first_seq, last_seq = read.last_seq, summary = summary, limit = limit,
   }
-  local is_whole = not read.first_seq or read.first_seq == after_seq + 1
-  if is_whole and not M.is_over(loaded, bound) then
+  if read.is_whole and not M.is_over(loaded, bound) then
     return loaded
   end
   return M.from(loaded, M.cut(loaded, bound) or 1, summary)

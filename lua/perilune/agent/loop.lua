@@ -132,7 +132,7 @@ local function request_of(turn)
   for name, value in pairs(turn.assistant.request) do
     request[name] = value
   end
-  if turn.asked > 0 and request.tool_choice ~= "none" then
+  if turn.asked > 1 and request.tool_choice ~= "none" then
     request.tool_choice = nil -- a forced call is forced once, or it would never end
   end
   if #turn.toolset.list > 0 then

@@ -60,9 +60,9 @@ local function lose(turn, step)
 end
 
 
--- The calls of the last answer of this run, in order.
+-- The calls of the last answer of this run, in order, deleted ones too: they are zipped with their steps.
 local function last_calls(turn)
-  local list = must(messages.list(turn.job.db, turn.job.thread, { order = "desc", limit = 1000 }))
+  local list = must(messages.list(turn.job.db, turn.job.thread, { order = "desc", limit = 1000, is_whole = true }))
   for _, stored in ipairs(list) do
     if stored.run_id == turn.row.id and stored.message.tool_calls then
       return stored.message.tool_calls

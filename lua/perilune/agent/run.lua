@@ -65,7 +65,8 @@ end
 
 -- The last thing that the assistant said in a run: its messages lie side by side, from the one that began it.
 local function last_message(db, row)
-  local after, last = (row.input_seq or 1) - 1, nil
+  local first_seq = row.input_seq or (row.asked or {}).first_seq
+  local after, last = (first_seq or 1) - 1, nil
   while true do
     local list, err = messages.list(db, row.thread_id, { after = after, limit = PAGE })
     if not list then
@@ -74,7 +75,7 @@ local function last_message(db, row)
     for _, stored in ipairs(list) do
       if stored.run_id == row.id then
         last = stored.role == "assistant" and stored.message or last
-      elseif stored.run_id and (last or row.input_seq) then
+      elseif stored.run_id and (last or first_seq) then
         return last -- the next run has begun
       end
       after = stored.seq

@@ -20,9 +20,16 @@ local time_columns = { "created_at", "updated_at" }
 ---@field updated_at number
 ---@field account? string whose it is; nil: this machine's scripts'
 
-local function decode(row)
+---A row as Lua wants it, in place.
+---@param row table
+---@return perilune.AssistantRow|nil
+---@return perilune.Error?
+function M.decode(row)
   return rows.decode(row, json_columns, time_columns)
 end
+
+
+local decode = M.decode
 
 
 local function encoded(assistant)
@@ -42,7 +49,7 @@ end
 
 
 ---@param db perilune.Database
----@param assistant { name: string, definition: table, metadata: table?, account: string? }
+---@param assistant { id: string?, name: string, definition: table, metadata: table?, account: string? }
 ---@return perilune.AssistantRow|nil
 ---@return perilune.Error? err a conflict when the name is taken
 function M.create(db, assistant)
@@ -50,7 +57,7 @@ function M.create(db, assistant)
   if err then
     return nil, err
   end
-  local id = token.id("asst")
+  local id = assistant.id or token.id("asst")
   local results
   results, err = db:write {
     { "assistant_create", {

@@ -53,4 +53,22 @@ function M.list(db, run, after)
 end
 
 
+---The last event of a run.
+---@param db perilune.Database
+---@param run string|{ id: string }
+---@return table|false|nil event false: there is none
+---@return perilune.Error?
+function M.last(db, run)
+  local list, err = db:read("event_last", { run_id = rows.id(run) })
+  if not list then
+    return nil, err
+  elseif not list[1] then
+    return false
+  end
+  local values
+  values, err = json.decode(list[1].body)
+  return values and values[#values], err
+end
+
+
 return M

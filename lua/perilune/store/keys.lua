@@ -272,7 +272,7 @@ function M.revoke(db, ref, at)
     return nil, err
   end
   local done
-  done, err = db:write { { "key_revoke", { id = row.id, at = rows.milliseconds(at or clock.wall()) }, expect = 1 } }
+  done, err = db:write { { "key_revoke", { id = row.id, at = at and rows.milliseconds(at) or rows.now() }, expect = 1 } }
   if not done then
     return nil, err
   end
@@ -299,7 +299,7 @@ function M.rotate(db, ref, grace_seconds)
     return nil, row
   end
   local done
-  done, err = M.revoke(db, old.id, clock.wall() + (grace_seconds or 0))
+  done, err = M.revoke(db, old.id, (grace_seconds or 0) > 0 and clock.wall() + grace_seconds or nil)
   if not done then
     return nil, err
   end

@@ -45,9 +45,16 @@ local time_columns = { "lease_until", "created_at", "started_at", "finished_at",
 ---@field started_at? number
 ---@field finished_at? number
 
-local function decode(row)
+---A row as Lua wants it, in place.
+---@param row table
+---@return perilune.RunRow|nil
+---@return perilune.Error?
+function M.decode(row)
   return rows.decode(row, json_columns, time_columns)
 end
+
+
+local decode = M.decode
 
 
 local function interrupted(run, code)

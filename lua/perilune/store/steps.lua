@@ -1,5 +1,6 @@
 -- Steps: the journal of a run. A row says that a model call or a tool begins; the same row, later, what came of it. These
 -- are the statements; they run in the batches of store/runs.lua.
+local errors = require "perilune.std.errors"
 local rows = require "perilune.store.rows"
 
 local M = {}
@@ -69,6 +70,33 @@ end
 function M.list(db, run)
   local list, err = db:read("step_list", { run_id = rows.id(run) })
   return rows.each(list, err, decode)
+end
+
+
+---Decides about several tool calls that wait, in one batch: all of these decisions count, or none does because one of the calls was
+---decided about meanwhile.
+---@param db perilune.Database
+---@param run string|{ id: string }
+---@param decisions { seq: integer, decision: table }[]
+---@return true|nil
+---@return perilune.Error?
+function M.decide(db, run, decisions)
+  local id, batch, now = rows.id(run), {}, rows.now() / 1000
+  for position, one in ipairs(decisions) do
+    one.decision.at = now
+    local text, err = rows.encode(one.decision)
+    if not text then
+      return nil, err
+    end
+    batch[position] = { "step_decide", { run_id = id, seq = one.seq, decision = text }, expect = 1 }
+  end
+  local done, err = db:write(batch)
+  if done then
+    return true
+  elseif err.code == "expectation" then
+    err = errors.new { kind = "conflict", code = "decided", message = "a call was decided about meanwhile", cause = err }
+  end
+  return nil, err
 end
 
 

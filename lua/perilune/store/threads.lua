@@ -1,6 +1,7 @@
 -- Threads: persistent conversations, opened by a key or made without one.
 local errors = require "perilune.std.errors"
 local json = require "perilune.json"
+local messages = require "perilune.store.messages"
 local rows = require "perilune.store.rows"
 local token = require "perilune.sys.token"
 
@@ -86,7 +87,8 @@ end
 
 ---Makes a new thread. A key that is taken is a conflict.
 ---@param db perilune.Database
----@param options? { key: string?, title: string?, metadata: table?, account: string? }
+---@param options? { key: string?, title: string?, metadata: table?, account: string?,
+---messages: { message: perilune.Message, metadata: table? }[]? } messages: those that it begins with
 ---@return perilune.ThreadRow|nil
 ---@return perilune.Error?
 function M.create(db, options)
@@ -95,7 +97,16 @@ function M.create(db, options)
   if not create then
     return nil, id
   end
-  local results, err = db:write { create, { "thread_by_id", { id = id }, expect = 1 } }
+  local batch = { create }
+  for _, one in ipairs(options.messages or {}) do
+    local calls, err = messages.calls(id, one.message, { now = rows.now(), metadata = one.metadata })
+    if not calls then
+      return nil, err
+    end
+    table.move(calls, 1, #calls, #batch + 1, batch)
+  end
+  batch[#batch + 1] = { "thread_by_id", { id = id }, expect = 1 }
+  local results, err = db:write(batch)
   return created(results, err, options.key)
 end
 
@@ -130,7 +141,8 @@ function M.fork(db, source, at_seq, options)
   local copy = { id = id, source_id = from.id, upto_seq = at_seq or last_seq }
   local results
   results, err = db:write {
-    create, { "thread_fork", copy }, { "thread_fork_summaries", copy }, { "thread_forked", { id = id }, expect = 1 },
+    create, { "thread_fork", copy }, { "thread_fork_notes", copy }, { "thread_fork_summaries", copy },
+    { "thread_forked", { id = id }, expect = 1 },
     { "thread_by_id", { id = id }, expect = 1 },
   }
   return created(results, err, options.key)

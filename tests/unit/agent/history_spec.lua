@@ -1,6 +1,7 @@
 local assistants = require "perilune.agent.assistant"
 local history = require "perilune.agent.history"
 local messages = require "perilune.store.messages"
+local notes = require "perilune.store.notes"
 local rows = require "perilune.store.rows"
 local store = require "perilune.store"
 local summaries = require "perilune.store.summaries"
@@ -140,6 +141,19 @@ describe("history", function()
     local cut = { role = "assistant", content = "Let me", tool_calls = { { id = "a", name = "f", arguments = "{" } } }
     assert(messages.append(db, thread, cut, { status = "partial" }))
     assert.same({ role = "assistant", content = "Let me" }, load({}).messages[2])
+  end)
+
+  it("does not hold what was deleted, and still knows the number of each message", function()
+    assert(messages.append(db, thread, { role = "user", content = "secret" }))
+    assert(messages.append(db, thread, { role = "system", content = "In French." }))
+    add_turns(1, 3)
+    assert(notes.delete_part(db, thread, 1, "message"))
+    assert(notes.delete_part(db, thread, 8, "message"))
+    local loaded = load {}
+    assert.same({ "system", 2, 14, 12 }, { loaded.messages[1].role, loaded.first_seq, loaded.last_seq, #loaded.messages })
+    assert.equal(11, history.from(loaded, 9).first_seq)
+    local limited = load { messages = 4 } -- up to the last question, without the call that is gone
+    assert.same({ 7, "question 2", 7 }, { #limited.messages, limited.messages[1].content, limited.first_seq })
   end)
 
   it("begins after the newest summary where summaries are made, and only there", function()
