@@ -58,7 +58,9 @@ describe("a chat completion", function()
     local upstream <close> = replay.serve { replay.whole(replay.text("ok")) }
     local server <close> = kit.start { settings = { env = env_of(upstream) } }
     local answer = server:post("/v1/chat/completions", question { top_k = 5, messages = {
-      { role = "user", content = { { type = "text", text = "Hello", cache_control = { type = "ephemeral" } } }, annotations = json.array() },
+      { role = "user", annotations = json.array(), content = {
+        { type = "text", text = "Hello", cache_control = { type = "ephemeral" } },
+      } },
     } })
     assert.are.equal(200, answer.status, answer.text)
     assert.are.equal(5, upstream.requests[1].body.top_k)

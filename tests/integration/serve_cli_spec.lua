@@ -155,7 +155,8 @@ describe("perilune serve", function()
       end }
       local counter = perilune.assistant { name = "counter", tools = { count },
         model = perilune.testing.model { function(request)
-          return request.messages[#request.messages].role == "tool" and "all counted" or { tool_calls = { { name = "count", arguments = {} } } }
+          local is_counted = request.messages[#request.messages].role == "tool"
+          return is_counted and "all counted" or { tool_calls = { { name = "count", arguments = {} } } }
         end, repeat_last = true } }
       perilune.route("POST /start", function()
         return { id = perilune.thread("t"):start(counter, "go").id }

@@ -58,6 +58,14 @@ function M.start(options)
 end
 
 
+---A client of a server that runs in another process.
+---@param url string
+---@return table client
+function M.client(url)
+  return setmetatable({ url = url, headers = {} }, { __index = methods })
+end
+
+
 -- One exchange: status, headers (lower case), and the body as it came.
 local function exchange(self, method, path, body, headers, frame)
   local all = { ["content-type"] = body and "application/json" or nil }

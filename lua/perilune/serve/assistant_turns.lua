@@ -1,5 +1,6 @@
 -- An assistant behind an endpoint whose client keeps the conversation: its whole tool loop runs on a thread that is made for the
 -- request, and the client sees one answer. Calls of the client's own tools are handed back to it; those of the assistant's are not shown.
+local assistant_access = require "perilune.serve.assistant_access"
 local definition = require "perilune.agent.definition"
 local errors = require "perilune.std.errors"
 local jobs = require "perilune.agent.job"
@@ -25,7 +26,14 @@ local of_calls = { tool_call_start = true, tool_call_delta = true, tool_call = t
 ---@return perilune.Assistant
 ---@return table<string, true> client_tools their names
 function M.assistant(exchange, name, options)
-  local assistant = registry.find(exchange.app, name)
+  local found = assistant_access.look(exchange, name)
+  if not found then
+    error(problem.new {
+      status = 404, type = "invalid_request_error", code = "model_not_found", param = "model", is_retryable = false,
+      message = ("The model `assistant/%s` does not exist."):format(name),
+    }, 0)
+  end
+  local assistant = registry.find(exchange.app, found.ref)
   local changes, names, more = {}, {}, {}
   for _, option in ipairs(taken) do
     changes[option] = options[option]

@@ -287,15 +287,23 @@ function methods:bill(model, name, options)
 end
 
 
----Raises unless a thing belongs to the caller, as if it did not exist. Who calls without a key, from this machine, sees everything.
+---Does a thing belong to the caller? Who calls without a key, from this machine, sees everything.
+---@param row { account: string? }
+---@return boolean
+function methods:owns(row)
+  local account = self.key.account
+  return not account or row.account == account
+end
+
+
+---Raises unless a thing belongs to the caller, as if it did not exist.
 ---@param what string "thread"
 ---@param id string as the caller knows it
 ---@param row { account: string? }
 ---@generic T
 ---@return T row
 function methods:own(what, id, row)
-  local account = self.key.account
-  if account and row.account ~= account then
+  if not self:owns(row) then
     problem.not_found(what, id)
   end
   return row

@@ -7,7 +7,6 @@ local clock = require "perilune.sys.clock"
 local cors = require "perilune.serve.cors"
 local errors = require "perilune.std.errors"
 local handler = require "perilune.serve.handler"
-local hooks = require "perilune.agent.hooks"
 local housekeeping = require "perilune.serve.housekeeping"
 local log = require "perilune.sys.log"
 local metrics = require "perilune.serve.metrics"
@@ -90,7 +89,7 @@ end
 function methods:model(name)
   local known = self.models[name]
   if not known then
-    local model, full = self.app:model(hooks.of(self.app).aliases[name] or { name })
+    local model, full = self.app:model { name }
     known = { model = model, name = full }
     if self.model_count >= MODELS_MAX then
       self:forget_models()

@@ -105,6 +105,7 @@ local kinds = {
 -- What says more than its kind. Of a run that is in the way 409 would be tried again by every SDK.
 local codes = {
   active_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
+  malformed = { status = 400, type = "invalid_request_error", code = "invalid_value", retry = false }, -- a schema
   waiting_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
   assistant = { status = 404, type = "invalid_request_error", code = "model_not_found", retry = false },
 }

@@ -18,6 +18,7 @@ local M = {}
 ---@field assistant? string the name or the id of the assistant; nil: one that is made for the request
 ---@field overrides? table options of the assistant that are different, as data
 ---@field tools? table[] tools of the client: { name, description, parameters, strict }
+---@field has_own_tools? boolean they stand in the place of the assistant's, whose functions answer those of their name
 ---@field instructions_after? string added to the assistant's own instructions
 ---@field hands_back? boolean
 
@@ -31,6 +32,27 @@ local function joined(assistant, after)
     end
   end
   return own and own ~= "" and own .. "\n\n" .. after or after
+end
+
+
+-- The rules of an assistant's history with other limits.
+local function merged(rules, limits)
+  local history = {}
+  for _, fields in ipairs { rules, limits } do
+    for name, value in pairs(fields) do
+      history[name] = value
+    end
+  end
+  return history
+end
+
+
+-- The tools that a request names; those that the assistant can call itself stay its own.
+local function replaced(assistant, tools)
+  for position, one in ipairs(tools) do
+    tools[position] = assistant.tools[one.name] or one
+  end
+  return tools
 end
 
 
@@ -52,10 +74,17 @@ function M.assistant(app, asked)
   if asked.instructions_after then
     changes.instructions = joined(assistant, asked.instructions_after)
   end
-  if next(changes) == nil and not tools[1] then
+  if next(changes) == nil and not tools[1] and not asked.has_own_tools then
     return assistant
   end
-  changes.more_tools = not changes.tools and tools or nil
+  if changes.history then
+    changes.history = merged(assistant.options.history or {}, changes.history)
+  end
+  if asked.has_own_tools then
+    changes.tools = replaced(assistant, tools)
+  else
+    changes.more_tools = tools
+  end
   return assistant:with(changes)
 end
 

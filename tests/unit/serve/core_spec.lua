@@ -12,7 +12,8 @@ local stores = require "perilune.store"
 
 describe("the router", function()
   local router = routers.new()
-  for _, one in ipairs { { "GET", "/v1/threads" }, { "POST", "/v1/threads" }, { "POST", "/v1/threads/runs" }, { "GET", "/v1/threads/{thread_id}" },
+  for _, one in ipairs {
+    { "GET", "/v1/threads" }, { "POST", "/v1/threads" }, { "POST", "/v1/threads/runs" }, { "GET", "/v1/threads/{thread_id}" },
     { "GET", "/v1/threads/{thread_id}/messages/{message_id}" }, { "GET", "/v1/models/{model...}" } } do
     router:add(one[1], one[2], { run = one[1] .. " " .. one[2] })
   end
@@ -41,7 +42,8 @@ describe("the router", function()
   end)
 
   it("refuses parameters that are no names", function()
-    for _, path in ipairs { "/v1/threads/a%2fb", "/v1/threads/%00", "/v1/threads/%zz", "/v1/threads/%", "/v1/threads/..", "/v1/threads/%ff" } do
+    for _, name in ipairs { "a%2fb", "%00", "%zz", "%", "..", "%ff" } do
+      local path = "/v1/threads/" .. name
       local ok, err = pcall(router.find, router, "GET", path)
       assert.are.same({ false, 400 }, { ok, problem.answer_of(err).status }, path)
     end
@@ -51,7 +53,8 @@ end)
 
 describe("a rate", function()
   local settings = { credits = { per_dollar = 1000, bands = {
-    small = { models = { "*mini*", "fast" }, input = 0.15, output = 0.6, cached = 0.075 }, drawn = { models = { "*/dall-e-*" }, request = 40 },
+    small = { models = { "*mini*", "fast" }, input = 0.15, output = 0.6, cached = 0.075 },
+    drawn = { models = { "*/dall-e-*" }, request = 40 },
   } } }
 
   it("is that of the first band whose pattern fits, by what was asked or by what it is", function()
@@ -75,7 +78,8 @@ describe("a rate", function()
     assert.are.equal(1, charge(1, 0))
     assert.are.equal(150, charge(1000, 0))
     assert.are.equal(75 + 75 // 2 + 1 + 60, charge(1000, 100, 500) + 0)
-    assert.are.equal(0, pricing.charge({ input = 0, output = 0, cached = 0, request = 0 }, { prompt_tokens = 5, completion_tokens = 5, total_tokens = 10 }))
+    rate = { input = 0, output = 0, cached = 0, request = 0 }
+    assert.are.equal(0, charge(5, 5, 0))
   end)
 
   it("holds at least what it can come to, whatever the request", function()

@@ -5,7 +5,7 @@ local routers = require "perilune.serve.router"
 local M = {}
 
 local families = { "chat", "completions", "credits", "messages", "models", "embeddings", "images", "capabilities", "providers",
-  "operations" }
+  "responses", "conversations", "assistants", "threads", "thread_messages", "runs", "steps", "run_events", "operations" }
 
 
 ---@param app perilune.App

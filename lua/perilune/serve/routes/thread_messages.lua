@@ -1,0 +1,107 @@
+-- /v1/threads/{thread_id}/messages: what was said. Results of tools, and answers that only call some, are steps of runs.
+local errors = require "perilune.std.errors"
+local fields = require "perilune.serve.shape.assistants.fields"
+local ids = require "perilune.serve.ids"
+local lists = require "perilune.serve.lists"
+local messages = require "perilune.store.messages"
+local notes = require "perilune.store.notes"
+local objects = require "perilune.serve.shape.assistants.objects"
+local pages = require "perilune.store.pages"
+local problem = require "perilune.serve.problem"
+local runs = require "perilune.store.runs"
+local thread_runs = require "perilune.serve.thread_runs"
+
+local must = errors.must
+
+
+-- The object of a message; `known` has the runs that were read already.
+local function show(exchange, thread, stored, known)
+  local id = stored.role == "assistant" and stored.run_id
+  if id then
+    known[id] = known[id] or must(runs.get(exchange.server.db, id))
+  end
+  return objects.message(thread.id, stored, id and known[id] or nil)
+end
+
+
+-- A message of this thread that can be seen; 404 when there is none.
+local function get(exchange, thread, id)
+  local seq = ids.message_seq(id, thread.id)
+  local list = seq and must(messages.list(exchange.server.db, thread, { after = seq - 1, limit = 1 })) or {}
+  local stored = list[1]
+  if not stored or stored.seq ~= seq or not objects.is_said(stored.message) then
+    problem.not_found("message", id)
+  end
+  return stored
+end
+
+
+local function of_path(exchange)
+  local thread = thread_runs.thread(exchange)
+  return thread, get(exchange, thread, exchange.params.message_id)
+end
+
+
+local function create(exchange)
+  local thread, given = thread_runs.thread(exchange), fields.message(exchange:body(), "")
+  local seq = must(messages.append(exchange.server.db, thread, given.message, { is_idle = true, metadata = given.metadata }))
+  exchange:reply(200, show(exchange, thread, get(exchange, thread, ids.message(thread.id, seq)), {}))
+end
+
+
+-- The number of the message that bounds a page.
+local function bound(page, name, thread)
+  local id = page[name]
+  local seq = id and ids.message_seq(id, thread.id)
+  if id and not seq then
+    problem.invalid(name, ("'%s' must be the id of a message of this thread."):format(name))
+  end
+  return seq
+end
+
+
+local function list(exchange)
+  local thread, page, run_id = thread_runs.thread(exchange), lists.page(exchange), exchange:query("run_id")
+  page.after, page.before = bound(page, "after", thread), bound(page, "before", thread)
+  local stored, has_more = pages.messages(exchange.server.db, thread, page, function(one)
+    return objects.is_said(one.message) and (not run_id or one.run_id == run_id and one.role == "assistant")
+  end)
+  local data, known = {}, {}
+  for position, one in ipairs(must(stored, has_more)) do
+    data[position] = show(exchange, thread, one, known)
+  end
+  exchange:reply(200, lists.body(data, has_more))
+end
+
+
+local function retrieve(exchange)
+  local thread, stored = of_path(exchange)
+  exchange:reply(200, show(exchange, thread, stored, {}))
+end
+
+
+local function modify(exchange)
+  local thread, stored = of_path(exchange)
+  local metadata = fields.metadata(exchange:body(true))
+  if metadata then
+    must(notes.set_metadata(exchange.server.db, thread, stored.seq, metadata))
+    stored.metadata = metadata
+  end
+  exchange:reply(200, show(exchange, thread, stored, {}))
+end
+
+
+local function delete(exchange)
+  local thread, stored = of_path(exchange)
+  must(notes.delete_part(exchange.server.db, thread, stored.seq, notes.WHOLE))
+  exchange:reply(200, objects.deleted("thread.message", exchange.params.message_id))
+end
+
+
+return {
+  { "GET", "/v1/threads/{thread_id}/messages", list, family = "assistants" },
+  { "POST", "/v1/threads/{thread_id}/messages", create, family = "assistants" },
+  { "GET", "/v1/threads/{thread_id}/messages/{message_id}", retrieve, family = "assistants" },
+  { "POST", "/v1/threads/{thread_id}/messages/{message_id}", modify, family = "assistants" },
+  { "DELETE", "/v1/threads/{thread_id}/messages/{message_id}", delete, family = "assistants" },
+}
