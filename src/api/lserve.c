@@ -19,13 +19,16 @@
 struct server {
     struct serve *serve; /* NULL: closed */
     struct list queue;   /* requests that nobody has accepted; at most one a connection */
-    struct waiter acceptor;
+    struct waiter acceptor, half_waiter;
+    bool has_half;       /* a client has stopped sending since half_closed() was asked */
 };
 
 struct request {
     struct serve_request *r; /* NULL: closed */
     struct waiter writer, watcher;
-    bool has_told_half; /* gone() has returned "half_closed" */
+    struct task *handler;  /* cancelled when the client has gone; a reference; NULL */
+    struct server *server; /* which is the user value, so that it lives as long */
+    bool has_told_half;    /* gone() has returned "half_closed" */
 };
 
 /* Waiting: `w` is inside the handle at index 1 */
@@ -134,6 +137,12 @@ static int m_connections(lua_State *L)
 static void on_change(struct serve_request *r)
 {
     struct request *q = r->user;
+    if (r->state == SERVE_GONE && q->handler)
+        task_cancel(q->handler, "user_requested");
+    if (r->is_half_closed && r->state == SERVE_OPEN && !q->has_told_half) {
+        q->server->has_half = true;
+        task_wake(&q->server->half_waiter);
+    }
     task_wake(&q->writer);
     task_wake(&q->watcher);
 }
@@ -141,8 +150,11 @@ static void on_change(struct serve_request *r)
 /* [-0, +1, m] The first request whose client is still there; false: none. */
 static bool push_request(lua_State *L, struct server *s)
 {
-    struct request *q = lua_newuserdatauv(L, sizeof *q, 0);
+    struct request *q = lua_newuserdatauv(L, sizeof *q, 1);
     memset(q, 0, sizeof *q);
+    q->server = s;
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
     luaL_setmetatable(L, REQUEST_TYPE);
     for (struct list *node; !q->r && (node = list_first(&s->queue));) {
         struct serve_request *r = CONTAINER_OF(node, struct serve_request, link);
@@ -154,6 +166,7 @@ static bool push_request(lua_State *L, struct server *s)
         r->user = q;
         r->on_change = on_change;
         q->r = r;
+        on_change(r); /* it may have stopped sending already */
     }
     return q->r != NULL;
 }
@@ -188,6 +201,31 @@ static int m_accept(lua_State *L)
     return accept_or_wait(L);
 }
 
+static int half_k(lua_State *L, int status, lua_KContext ctx);
+
+/* server:half_closed() -> true when a client has stopped sending | nil when the server is closed */
+static int m_half_closed(lua_State *L)
+{
+    struct server *s = check_server(L);
+    lua_settop(L, 1);
+    if (s->serve && !s->has_half)
+        return wait(L, &s->half_waiter, half_k);
+    s->has_half = false;
+    if (s->serve)
+        lua_pushboolean(L, 1);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int half_k(lua_State *L, int status, lua_KContext ctx)
+{
+    UNUSED(status);
+    UNUSED(ctx);
+    woken(L, &((struct server *)lua_touserdata(L, 1))->half_waiter);
+    return m_half_closed(L);
+}
+
 /* server:stop_accepting() */
 static int m_stop_accepting(lua_State *L)
 {
@@ -208,6 +246,7 @@ static int mm_server_close(lua_State *L)
     for (struct list *node; (node = list_first(&s->queue));)
         serve_request_free(CONTAINER_OF(node, struct serve_request, link));
     task_wake(&s->acceptor);
+    task_wake(&s->half_waiter);
     return 0;
 }
 
@@ -461,6 +500,27 @@ static int m_reset(lua_State *L)
     return 0;
 }
 
+/* request:end_with_client(): the running task is cancelled when the client has gone */
+static int m_end_with_client(lua_State *L)
+{
+    struct request *q = check_request(L);
+    luaL_argcheck(L, !q->handler, 1, "another task ends with this client already");
+    task_must_run(L);
+    q->handler = task_running(host_of(L)->tasks);
+    task_ref(q->handler);
+    if (q->r->state == SERVE_GONE)
+        task_cancel(q->handler, "user_requested");
+    return 0;
+}
+
+/* request:is_half_closed() */
+static int m_is_half_closed(lua_State *L)
+{
+    const struct request *q = luaL_checkudata(L, 1, REQUEST_TYPE);
+    lua_pushboolean(L, q->r && q->r->state == SERVE_OPEN && q->r->is_half_closed);
+    return 1;
+}
+
 /* request:probe() */
 static int m_probe(lua_State *L)
 {
@@ -513,6 +573,9 @@ static int mm_request_close(lua_State *L)
     struct request *q = luaL_checkudata(L, 1, REQUEST_TYPE);
     if (!q->r)
         return 0;
+    if (q->handler)
+        task_unref(L, q->handler);
+    q->handler = NULL;
     serve_request_free(q->r);
     q->r = NULL;
     task_wake(&q->writer);
@@ -541,6 +604,7 @@ static const luaL_Reg server_methods[] = {
     {"port", m_port},
     {"connections", m_connections},
     {"accept", m_accept},
+    {"half_closed", m_half_closed},
     {"stop_accepting", m_stop_accepting},
     {"close", mm_server_close},
     {NULL, NULL},
@@ -551,7 +615,8 @@ static const luaL_Reg request_methods[] = {
     {"method", m_method}, {"target", m_target},   {"path", m_path},     {"query", m_query},
     {"body", m_body},     {"header", m_header},   {"headers", m_headers}, {"remote", m_remote},
     {"reply", m_reply},   {"start", m_start},     {"write", m_write},   {"raw", m_raw},
-    {"finish", m_finish}, {"reset", m_reset},     {"is_gone", m_is_gone}, {"probe", m_probe}, {"gone", m_gone},
+    {"finish", m_finish}, {"reset", m_reset},     {"is_gone", m_is_gone}, {"probe", m_probe},
+    {"gone", m_gone},     {"is_half_closed", m_is_half_closed}, {"end_with_client", m_end_with_client},
     {"close", mm_request_close}, {NULL, NULL},
 };
 static const luaL_Reg request_metamethods[] = {

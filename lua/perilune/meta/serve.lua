@@ -39,6 +39,10 @@ function server:connections() end
 ---@return perilune.serve.Request? request nil: the server was closed
 function server:accept() end
 
+---Waits until a client stops sending while its request is answered: it has gone, or only said that no more will come.
+---@return true? has_happened nil: the server was closed
+function server:half_closed() end
+
 ---Takes no new connections: who connects is refused. Connections that wait for a request are closed, the others with their next answer.
 function server:stop_accepting() end
 
@@ -123,6 +127,13 @@ function request:raw(bytes) end
 
 ---Breaks the connection with a TCP reset.
 function request:reset() end
+
+---From now on the running task is cancelled when the client goes away. Once a request; no task has to wait for it.
+function request:end_with_client() end
+
+---Has the client stopped sending, while the answer is not complete?
+---@return boolean
+function request:is_half_closed() end
 
 ---Finds out whether a client that sends no more has gone: an interim answer (102) goes out, which a client that only stopped sending
 ---takes no notice of. Does nothing once the answer has begun.

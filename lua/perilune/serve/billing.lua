@@ -4,6 +4,7 @@
 -- An answer that came to nothing costs nothing. One that broke off, or whose client went away, costs its prompt and what had arrived: as
 -- the provider counted it, or else counted here and marked as estimated. Never more than was held.
 local accounts = require "perilune.store.accounts"
+local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
 local pricing = require "perilune.serve.pricing"
@@ -32,6 +33,7 @@ local HOLD_TRIES = 3
 ---@field asked string as the client calls it
 ---@field settings perilune.Settings
 ---@field run_id? string
+---@field observe? fun(seen: table, event: table) see serve/observed.lua
 ---@field writes_attempts? boolean a run writes its own
 
 ---@param model table
@@ -189,7 +191,7 @@ function methods:stream(request, limits)
   local options = self.options
   local key = options.key
   local state = setmetatable({
-    options = options, id = options.charge_id(), request = request, bytes = 0, calls = 0, is_settled = false,
+    options = options, id = options.charge_id(), request = request, bytes = 0, calls = 0, is_settled = false, started = clock.mono(),
   }, seen)
   if key.account_no ~= 0 then
     state.rate = pricing.rate(options.settings, options.name, options.asked)
@@ -200,12 +202,15 @@ function methods:stream(request, limits)
       state.held, request = hold(options, state.id, state.rate, request)
     end
   end
-  local inner = self.model:stream(request, limits)
+  local inner, observe = self.model:stream(request, limits), options.observe
   state.inner = inner
   local outer = stream.new(function()
     local event = inner:pull()
     if event then
       state:note(event)
+      if observe then
+        observe(state, event)
+      end
       if event.type == "stop" then
         shielded(state, "ok")
       elseif event.type == "error" then

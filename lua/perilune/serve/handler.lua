@@ -152,16 +152,16 @@ local function look_after(exchange)
 end
 
 
--- Ends the handler's task when its client goes away.
-local function watch(exchange, handler)
-  local request = exchange.request
-  local reason = request:gone()
-  if reason == "half_closed" then
-    look_after(exchange)
-    reason = request:gone()
-  end
-  if reason == "gone" then
-    handler:cancel("user_requested")
+---Looks after the clients that stop sending, for as long as the server lives; one task does it for all of them.
+---@param server perilune.Server
+function M.watch(server)
+  while server.listener:half_closed() do
+    for exchange in pairs(server.exchanges) do
+      if not exchange.is_watched and exchange.request:is_half_closed() then
+        exchange.is_watched = true
+        task.spawn(look_after, exchange)
+      end
+    end
   end
 end
 
@@ -173,7 +173,8 @@ function M.run(server, request)
   local owned <close> = request -- luacheck: ignore 211
   local exchange = exchanges.new(server, request, token.id("req"))
   server.active = server.active + 1
-  task.spawn(watch, exchange, task.current())
+  server.exchanges[exchange] = true
+  request:end_with_client()
   local ok, err = pcall(serve, exchange)
   if not ok then
     answer_error(exchange, err)
@@ -183,6 +184,7 @@ function M.run(server, request)
   end
   server.active = server.active - 1
   exchange.is_over = true
+  server.exchanges[exchange] = nil
   note_end(exchange)
   if server.active == 0 then
     server.idle:wake()

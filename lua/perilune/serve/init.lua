@@ -47,7 +47,8 @@ M.DRAIN_SECONDS = 10
 ---@field options table the configuration's `serve`
 ---@field router table
 ---@field streams table<perilune.serve.EventStream, true>
----@field active integer requests that are being answered
+---@field exchanges table<perilune.Exchange, true> those that are being answered
+---@field active integer how many these are
 ---@field idle perilune.TaskSignal woken when there is none any more
 ---@field is_ready boolean
 ---@field is_draining boolean
@@ -58,8 +59,9 @@ M.DRAIN_SECONDS = 10
 function M.new(app)
   local options = app.settings.serve or {}
   local self = setmetatable({
-    app = app, settings = app.settings, options = options, db = app:database(), owner = proc.self(), streams = {}, active = 0,
-    idle = task.signal(), metrics = metrics.new(), cors = cors.new(options.cors), proxy = proxy.new(options), models = {}, model_count = 0,
+    app = app, settings = app.settings, options = options, db = app:database(), owner = proc.self(), streams = {},
+    exchanges = {}, active = 0, idle = task.signal(), metrics = metrics.new(), cors = cors.new(options.cors),
+    proxy = proxy.new(options), models = {}, model_count = 0,
     is_ready = false, is_draining = false, started = clock.mono(),
   }, metatable)
   self.auth = auth.new(self)
@@ -100,7 +102,7 @@ function methods:model(name)
 end
 
 
----The accounts, and the metrics, around a model.
+---The accounts around a model, and what looks at its answers for the metrics.
 ---@param exchange perilune.Exchange
 ---@param model table
 ---@param name string
@@ -108,14 +110,14 @@ end
 ---@return table model
 function methods:bill(exchange, model, name, options)
   options = options or {}
-  local billed = billing.new(model, {
+  return billing.new(model, {
     db = self.db, key = exchange.key, name = name, asked = exchange.model_name or name, settings = self.settings, owner = self.owner,
     run_id = options.run_id, writes_attempts = options.writes_attempts,
     charge_id = function()
       return exchange:charge_id()
     end,
+    observe = observed.new(exchange, name),
   })
-  return observed.new(billed, exchange, name)
 end
 
 
@@ -172,6 +174,7 @@ function methods:run(stop)
   local beside <close> = task.group()
   beside:spawn(sse.keep_alive, self.streams)
   beside:spawn(self.accept, self)
+  beside:spawn(handler.watch, self)
   housekeeping.start(self, beside)
   self.is_ready = true
   stop()
