@@ -21,7 +21,7 @@ for word in (proc.env "BENCH_OTHER_CORE" or ""):gmatch "%S+" do
   table.insert(at.other_core, word)
 end
 at.langgraph = proc.env "BENCH_LANGGRAPH"
-local has = { peers = at.peers ~= nil, upstream = at.base_url ~= nil, langgraph = at.langgraph ~= nil and at.base_url ~= nil }
+local has = { gateway = proc.env "BENCH_GATEWAY" ~= nil, peers = at.peers ~= nil, upstream = at.base_url ~= nil, langgraph = at.langgraph ~= nil and at.base_url ~= nil }
 at.peers, at.base_url, at.langgraph = at.peers or "", at.base_url or "", at.langgraph or ""
 
 local SECONDS_MAX = 60 -- for one side of one round
@@ -57,6 +57,8 @@ local function measure(side, number)
     argv = side.argv, cwd = at.work, timeout = SECONDS_MAX,
     env = {
       PATH = proc.env "PATH", HOME = at.work, TMPDIR = at.work, PERILUNE_DB = database, OPENAI_API_KEY = "x", OPENAI_BASE_URL = at.base_url,
+      BENCH_WORK = at.work, BENCH_PEERS = at.peers, BENCH_PERILUNE = at.perilune, BENCH_SHARED = proc.env "BENCH_SHARED",
+      BENCH_OTHER_CORE = proc.env "BENCH_OTHER_CORE",
     },
   }
   if not result then

@@ -6,7 +6,7 @@ local M = {}
 ---@class perilune.bench.Side
 ---@field name string
 ---@field argv string[]
----@field needs? table<string, boolean> of "peers" (node and its packages), "langgraph" and "upstream"
+---@field needs? table<string, boolean> of "peers" (node and its packages), "langgraph", "upstream" and "gateway" (wrk, nginx, peers)
 
 ---@class perilune.bench.Number
 ---@field [1] string the side
@@ -25,6 +25,7 @@ local M = {}
 local TEXTS = 200 -- chunks with text in one streamed answer of the upstream
 
 local peers, upstream, both = { peers = true }, { upstream = true }, { peers = true, upstream = true }
+local gateway = { gateway = true }
 
 
 ---@param at { perilune: string, scripts: string, peers: string, langgraph: string, base_url: string, other_core: string[] }
@@ -73,6 +74,12 @@ function M.sides(at)
     ours("start", nil, "start.lua", "34", at.perilune),
     idle("idle", nil, at.perilune, "run", at.scripts .. "/idle.lua", "1000", "2000"),
     idle("openai idle", peers, "node", at.peers .. "/idle.mjs", "1000", "2000"),
+    idle("served idle", nil, at.perilune, "run", at.scripts .. "/served_idle.lua", "200", "5000", at.perilune),
+    ours("gateway", gateway, "gateway.lua", "perilune", "whole"),
+    ours("nginx", gateway, "gateway.lua", "nginx", "whole"),
+    ours("portkey", gateway, "gateway.lua", "portkey", "whole"),
+    ours("gateway streamed", gateway, "gateway.lua", "perilune", "streamed"),
+    ours("nginx streamed", gateway, "gateway.lua", "nginx", "streamed"),
     ours("codec", nil, "codec.lua", "0.1"),
   }
 end
@@ -174,6 +181,20 @@ M.groups = {
       peer = { "openai idle", "kb_per_stream" }, peer_name = "openai" },
     { title = "the whole process with 2000", unit = "MB", less_is_better = true, ours = { "idle", "rss_kb", times = 1 / 1024 },
       peer = { "openai idle", "rss_kb", times = 1 / 1024 }, peer_name = "openai" },
+  } },
+  { title = "As a gateway: a prepaid key, a hold and a charge for each request, a row for each attempt", rows = {
+    { title = "whole answers, 32 at a time", unit = "requests/s", ours = { "gateway", "requests_per_s" },
+      peer = { "nginx", "requests_per_s" }, peer_name = "nginx" },
+    { title = "whole answers, 32 at a time", unit = "requests/s", ours = { "gateway", "requests_per_s" },
+      peer = { "portkey", "requests_per_s" }, peer_name = "portkey" },
+    { title = "streamed, 202 chunks, 16 at a time", unit = "requests/s", ours = { "gateway streamed", "requests_per_s" },
+      peer = { "nginx streamed", "requests_per_s" }, peer_name = "nginx" },
+    { title = "half of the answers at 10 connections within", unit = "ms", less_is_better = true, ours = { "gateway", "p50_ms" },
+      peer = { "nginx", "p50_ms" }, peer_name = "nginx" },
+    { title = "the whole process after that", unit = "MB", less_is_better = true, ours = { "gateway", "rss_kb", times = 1 / 1024 },
+      peer = { "portkey", "rss_kb", times = 1 / 1024 }, peer_name = "portkey" },
+    { title = "one more idle stream through it, of 5000", unit = "KB", less_is_better = true, ours = { "served idle", "kb_per_stream" } },
+    { title = "from the start to the first answer", unit = "ms", less_is_better = true, ours = { "served idle", "ready_ms" } },
   } },
   { title = "JSON in one process (ours is exact: integers, empty arrays, every UTF-8 sequence checked)", rows = {
     codec("decode a chunk of 311 bytes", "chunk.decode"),

@@ -19,6 +19,7 @@ cleanup() {
     kill "$running" 2>/dev/null || true
     wait "$running" || true
   fi
+  [ ! -s "$work/proxy/nginx.pid" ] || kill "$(cat "$work/proxy/nginx.pid")" 2>/dev/null || true
   [ ! -s "$work/nginx/nginx.pid" ] || kill "$(cat "$work/nginx/nginx.pid")" 2>/dev/null || true
   rm -rf "$work"
 }
@@ -44,6 +45,20 @@ install_nginx() {
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua >/dev/null
 }
 
+install_wrk() {
+  command -v wrk >/dev/null && return
+  say "installing wrk"
+  sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends wrk >/dev/null
+}
+
+# What a gateway is measured beside: nginx passing the same bytes on, on the core of what is measured.
+start_proxy() {
+  mkdir -p "$work/proxy/logs"
+  $measured_core nginx -p "$work/proxy" -e "$work/proxy/error.log" -c "$shared/proxy.conf"
+}
+
 start_upstream() {
   mkdir -p "$work/nginx/logs"
   $other_core nginx -p "$work/nginx" -e "$work/nginx/error.log" -c "$shared/upstream.conf"
@@ -52,9 +67,10 @@ start_upstream() {
 # Node modules are looked up from where a script lies, so the scripts of the peers are copied to the modules.
 install_peers() {
   mkdir -p "$peers"
-  if [ ! -d "$peers/node_modules/@openai/agents" ]; then
-    say "installing ai, openai and @openai/agents in $peers"
-    npm install --prefix "$peers" --no-audit --no-fund --loglevel=error ai@6 @ai-sdk/openai@3 openai@7 @openai/agents@0.20 zod@4 >&2 || return
+  if [ ! -d "$peers/node_modules/@portkey-ai/gateway" ]; then
+    say "installing ai, openai, @openai/agents and @portkey-ai/gateway in $peers"
+    npm install --prefix "$peers" --no-audit --no-fund --loglevel=error ai@6 @ai-sdk/openai@3 openai@7 @openai/agents@0.20 zod@4 \
+      @portkey-ai/gateway@1 >&2 || return
   fi
   cp "$here"/*.mjs "$shared"/peers/*.mjs "$peers/"
 }
@@ -93,7 +109,14 @@ elif [ -n "$peers" ]; then
   say "skipped: LangGraph, because it could not be installed"
 fi
 
+if [ -n "$peers" ] && [ -n "$base_url" ] && install_wrk && start_proxy; then
+  export BENCH_GATEWAY=1
+else
+  say "skipped: the gateways, because nginx, wrk or the peers are missing"
+fi
+
 [ -z "$peers" ] || export BENCH_PEERS="$peers"
+export BENCH_SHARED="$shared"
 [ -z "$base_url" ] || export BENCH_BASE_URL="$base_url"
 export BENCH_PERILUNE="$perilune" BENCH_OTHER_CORE="$other_core" BENCH_WORK="$work"
 $measured_core "$perilune" run "$here/bench.lua" "$@" &

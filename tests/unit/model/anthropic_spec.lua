@@ -65,8 +65,8 @@ describe("the Messages decoder", function()
 
   it("reads thinking, text and calls in order", function()
     local events = events_of "anthropic/thinking_tool.sse"
-    assert.are.equal("start thinking thinking text text tool_call_start tool_call_delta tool_call_delta tool_call "
-      .. "tool_call_start tool_call item item item item usage stop", types(events))
+    assert.are.equal("start thinking thinking item text text item tool_call_start tool_call_delta tool_call_delta tool_call item "
+      .. "tool_call_start tool_call item usage stop", types(events))
     local answer = response.collect(events)
     assert.are.equal("Look it up.", answer.reasoning)
     assert.are.equal("Let me see.", answer.content)

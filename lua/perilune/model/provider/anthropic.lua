@@ -33,6 +33,7 @@ local fail, push_usage, text = decoder.fail, decoder.push_usage, decoder.text
 local function state(self)
   self.open = {}       -- blocks being written, by the provider's index
   self.blocks = {}     -- finished blocks, in order
+  self.given = 0       -- so many of them were items
   self.citations = citations.new()
   self.call_count = 0
 end
@@ -153,6 +154,31 @@ local function input_text(block)
 end
 
 
+-- A block may go back only when it is complete: a text with words, thinking with its signature, a call with an object.
+local function is_returnable(block)
+  if block.type == "text" then
+    return text(block.text) ~= nil
+  elseif block.type == "thinking" then
+    return text(block.signature) ~= nil
+  end
+  return block.type ~= "tool_use" or block.input ~= nil
+end
+
+
+-- What has ended of an answer that is opaque, as items.
+local function push_items(self, events)
+  for position = self.given + 1, self.is_opaque and #self.blocks or 0 do
+    local block = self.blocks[position]
+    if is_returnable(block) then
+      events[#events + 1] = {
+        type = "item", item = block, provider = self.target.name or "anthropic", model = self.target.model or self.model,
+      }
+    end
+    self.given = position
+  end
+end
+
+
 local function close_block(self, events, index)
   local block = self.open[index]
   if not block then
@@ -177,6 +203,7 @@ local function close_block(self, events, index)
   end
   self.is_opaque = self.is_opaque or not is_plain[kind] or text(content.signature) ~= nil
   self.blocks[#self.blocks + 1] = content
+  push_items(self, events)
 end
 
 
@@ -192,30 +219,9 @@ local function close_all(self, events)
 end
 
 
--- A block may go back only when it is complete: a text with words, thinking with its signature, a call with an object.
-local function is_returnable(block)
-  if block.type == "text" then
-    return text(block.text) ~= nil
-  elseif block.type == "thinking" then
-    return text(block.signature) ~= nil
-  end
-  return block.type ~= "tool_use" or block.input ~= nil
-end
-
-
 -- Everything an answer ends with.
 local function finish(self, events)
   close_all(self, events)
-  if self.is_opaque then
-    for _, block in ipairs(self.blocks) do
-      if is_returnable(block) then
-        events[#events + 1] = {
-          type = "item", item = block,
-          provider = self.target.name or "anthropic", model = self.target.model or self.model,
-        }
-      end
-    end
-  end
   push_usage(self, events)
   local raw = self.stop_reason
   events[#events + 1] = {

@@ -276,6 +276,37 @@ local function is_error(self, root, event_name)
 end
 
 
+-- The chunks of an answer differ in their text alone. What stands around it is remembered of one that is nothing but a piece of text:
+-- the next one that begins and ends the same is the same with another text, and need not be decoded.
+local function remember_frame(self, data, events)
+  local event = events[1]
+  if #events ~= 1 or event.type ~= "text" or event.choice or self.usage then
+    return
+  end
+  local at, stop = data:find('"content"%s*:%s*"')
+  local text_stop = stop and stop + #event.text
+  if not stop or data:sub(stop + 1, text_stop) ~= event.text or data:sub(text_stop + 1, text_stop + 1) ~= '"'
+    or data:find('"content"', at + 1, true) or data:find("logprobs%S*%s*{") then
+    return
+  end
+  self.before, self.after = data:sub(1, stop), data:sub(text_stop + 1)
+end
+
+
+-- The text of a frame that differs in it alone from the one that is remembered; nil when it does not.
+local function text_between(self, data)
+  local before, after = self.before, self.after
+  if data:sub(1, #before) ~= before or data:sub(-#after) ~= after then
+    return nil
+  end
+  local found = data:sub(#before + 1, -#after - 1)
+  if found == "" or found:find('[%c"\\]') or not utf8.len(found) then
+    return nil
+  end
+  return found
+end
+
+
 ---Takes one frame.
 ---@param data string
 ---@param event_name? string
@@ -283,6 +314,13 @@ end
 function methods:feed(data, event_name)
   if self.is_over then
     return {}
+  end
+  local found = self.before and not event_name and not self.broken and text_between(self, data)
+  if found then
+    local events = {}
+    self.frames = self.frames + 1
+    emit_text(self, events, "text", found, choice_state(self, 0))
+    return events
   end
   if data == "[DONE]" and not self.broken then
     return finish(self)
@@ -309,6 +347,9 @@ function methods:feed(data, event_name)
     if type(choice) == "table" then
       read_choice(self, events, choice)
     end
+  end
+  if not self.before and not event_name then
+    remember_frame(self, data, events)
   end
   return events
 end
