@@ -21,7 +21,10 @@ for word in (proc.env "BENCH_OTHER_CORE" or ""):gmatch "%S+" do
   table.insert(at.other_core, word)
 end
 at.langgraph = proc.env "BENCH_LANGGRAPH"
-local has = { gateway = proc.env "BENCH_GATEWAY" ~= nil, peers = at.peers ~= nil, upstream = at.base_url ~= nil, langgraph = at.langgraph ~= nil and at.base_url ~= nil }
+local has = {
+  gateway = proc.env "BENCH_GATEWAY" ~= nil, peers = at.peers ~= nil, upstream = at.base_url ~= nil,
+  langgraph = at.langgraph ~= nil and at.base_url ~= nil,
+}
 at.peers, at.base_url, at.langgraph = at.peers or "", at.base_url or "", at.langgraph or ""
 
 local SECONDS_MAX = 60 -- for one side of one round

@@ -54,7 +54,7 @@ static void test_new_file(void)
     close_store(s);
     CHECK(access(path_of("new/deep/a.db-wal"), F_OK) != 0); /* the last connection cleaned up */
     CHECK(raw_integer(path, "PRAGMA page_size") == 8192 && raw_integer(path, "PRAGMA application_id") == 0x50657269);
-    CHECK(raw_integer(path, "PRAGMA user_version") == 2);
+    CHECK(raw_integer(path, "PRAGMA user_version") == 3);
 }
 
 /* Databases that cannot be used */
@@ -93,7 +93,7 @@ static void test_refused(const char *good)
     check_refused(path_of("foreign2.db"), false, ERR_DB_OPEN, "another program");
     path = copy_of(good, "newer.db");
     raw_on(path, "PRAGMA user_version = 7");
-    check_refused(path, false, ERR_DB_NEWER, "version 7, this one knows 2");
+    check_refused(path, false, ERR_DB_NEWER, "version 7, this one knows 3");
     check_refused(path, true, ERR_DB_NEWER, "version 7");
     check_refused(path_of("missing.db"), true, ERR_DB_OPEN, "No such file");
     CHECK(access(path_of("missing.db"), F_OK) != 0);
@@ -147,7 +147,7 @@ static void test_locked_and_migrated(const char *path)
     CHECK(write_thread(s, "l1", &info) == ERR_OK);
     raw(other, "PRAGMA user_version = 9"); /* a newer program migrates under us */
     CHECK(write_thread(s, "l2", &info) == ERR_DB_NEWER && strstr(info.text, "version 9"));
-    raw(other, "PRAGMA user_version = 2");
+    raw(other, "PRAGMA user_version = 3");
     CHECK(write_thread(s, "l2", &info) == ERR_OK);
     sqlite3_close(other);
     close_store(s);

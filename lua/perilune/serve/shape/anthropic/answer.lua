@@ -87,11 +87,12 @@ function M.message(response, identity)
 end
 
 
----Makes events of Anthropic's stream out of ours.
+---Makes events of Anthropic's stream out of ours. Its blocks come one after the other, and each has one end: while the block of a call is
+---open, what belongs into another one waits.
 ---@param identity { id: string, model: string, input_tokens: integer } input_tokens: estimated, until the model says it
 ---@return table stream
 function M.stream(identity)
-  return setmetatable({ identity = identity, count = 0, blocks = {}, has_begun = false }, metatable)
+  return setmetatable({ identity = identity, count = 0, waiting = {}, has_begun = false, has_calls = false }, metatable)
 end
 
 
@@ -108,14 +109,12 @@ local function begin(self)
   local identity = self.identity
   emit(self, { type = "message_start", message = {
     id = identity.id, type = "message", role = "assistant", model = identity.model, content = json.array(), stop_reason = null,
-    stop_sequence = null, usage = {
-      input_tokens = identity.input_tokens, output_tokens = 0, cache_read_input_tokens = 0, cache_creation_input_tokens = 0,
-    },
+    stop_sequence = null, usage = encode_usage { prompt_tokens = identity.input_tokens, completion_tokens = 0 },
   } })
+  emit(self, { type = "ping" })
 end
 
 
--- Ends the open block; each has one end.
 local function close(self)
   if self.open then
     emit(self, { type = "content_block_stop", index = self.open.index })
@@ -124,12 +123,16 @@ local function close(self)
 end
 
 
-local function open_block(self, kind, block)
+local function open(self, block)
   close(self)
-  self.open = { kind = kind, index = self.count }
+  self.open = { type = block.type, index = self.count }
   self.count = self.count + 1
   emit(self, { type = "content_block_start", index = self.open.index, content_block = block })
-  return self.open
+end
+
+
+local function is_open(self, kind)
+  return self.open ~= nil and self.open.type == kind
 end
 
 
@@ -138,20 +141,13 @@ local function delta(self, value)
 end
 
 
+-- What goes into blocks.
 local on = {}
 
 
-function on.start(self)
-  begin(self)
-end
-
-
 function on.text(self, event)
-  if event.choice then
-    return
-  end
-  if not self.open or self.open.kind ~= "text" then
-    open_block(self, "text", { type = "text", text = "" })
+  if not is_open(self, "text") then
+    open(self, { type = "text", text = "" })
   end
   delta(self, { type = "text_delta", text = event.text })
 end
@@ -161,76 +157,94 @@ on.refusal = on.text
 
 
 function on.thinking(self, event)
-  if not self.open or self.open.kind ~= "thinking" then
-    open_block(self, "thinking", { type = "thinking", thinking = "", signature = "" })
+  if not is_open(self, "thinking") then
+    open(self, { type = "thinking", thinking = "", signature = "" })
   end
   delta(self, { type = "thinking_delta", thinking = event.text })
 end
 
 
+-- Of Anthropic's own blocks those that its clients give back: the end of what was thought, and what was thought in secret.
 function on.item(self, event)
   local item = event.item
   if type(item) ~= "table" then
     return
-  elseif item.type == "thinking" and item.signature and self.open and self.open.kind == "thinking" then
+  elseif item.type == "thinking" then
+    if not is_open(self, "thinking") then
+      open(self, { type = "thinking", thinking = "", signature = "" })
+    end
     delta(self, { type = "signature_delta", signature = item.signature })
     close(self)
   elseif item.type == "redacted_thinking" then
-    open_block(self, "redacted", item)
+    open(self, item)
     close(self)
   end
 end
 
 
--- Blocks of calls come one after the other, whole; a call whose pieces arrive beside another's waits for its end.
-function on.tool_call(self, event)
-  open_block(self, "tool_use", { type = "tool_use", id = event.id, name = event.name, input = {} })
-  delta(self, { type = "input_json_delta", partial_json = event.arguments })
-  close(self)
-  self.has_calls = true
+function on.tool_call_start(self, event)
+  open(self, { type = "tool_use", id = event.id, name = event.name, input = {} })
+  self.open.call, self.has_calls = event.index, true
 end
 
 
--- The first call of an answer streams as it comes; the others are whole when they do.
-function on.tool_call_start(self, event)
-  if self.streaming == nil then
-    open_block(self, "tool_use", { type = "tool_use", id = event.id, name = event.name, input = {} })
-    self.streaming, self.has_calls = event.index, true
-  end
+local function is_its_call(self, event)
+  return is_open(self, "tool_use") and self.open.call == event.index
 end
 
 
 function on.tool_call_delta(self, event)
-  if self.streaming == event.index and self.open and self.open.kind == "tool_use" then
-    self.has_pieces = true
+  if is_its_call(self, event) then
+    self.open.has_pieces = true
     delta(self, { type = "input_json_delta", partial_json = event.arguments })
   end
 end
-
-
-local whole_call = on.tool_call
 
 
 function on.tool_call(self, event)
-  if self.streaming ~= event.index then
-    return whole_call(self, event)
+  if not is_its_call(self, event) then
+    on.tool_call_start(self, event)
   end
-  if not self.has_pieces then
+  if not self.open.has_pieces then
     delta(self, { type = "input_json_delta", partial_json = event.arguments })
   end
   close(self)
-  self.streaming, self.has_pieces = nil, nil
 end
 
 
-function on.usage(self, event)
-  self.usage = event.usage
+local place
+
+
+-- Puts what has waited for the end of a call where it belongs; some of it may have to wait for the next one.
+local function release(self)
+  local waiting = self.waiting
+  self.waiting = {}
+  for _, event in ipairs(waiting) do
+    place(self, event)
+  end
 end
 
 
-function on.stop(self, event)
-  begin(self)
+function place(self, event)
+  local call = self.open and self.open.call
+  if call and event.index ~= call then
+    self.waiting[#self.waiting + 1] = event
+    return
+  end
+  on[event.type](self, event)
+  if call and not self.open then
+    release(self)
+  end
+end
+
+
+-- The end, also of calls that were cut.
+local function stop(self, event)
   close(self)
+  while self.waiting[1] do
+    release(self)
+    close(self)
+  end
   emit(self, {
     type = "message_delta", usage = encode_usage(self.usage),
     delta = { stop_reason = reason_of(event.reason, event.stop_sequence, self.has_calls), stop_sequence = event.stop_sequence or null },
@@ -244,12 +258,15 @@ end
 ---@return table[] events whose `type` is also their name
 function methods:feed(event)
   self.out = {}
-  local handler = on[event.type]
-  if handler then
-    if event.type ~= "usage" and event.type ~= "attempt" then
-      begin(self)
+  if event.type == "usage" then
+    self.usage = event.usage
+  elseif event.type == "start" or event.type == "stop" or on[event.type] and not event.choice then
+    begin(self)
+    if event.type == "stop" then
+      stop(self, event)
+    elseif on[event.type] then
+      place(self, event)
     end
-    handler(self, event)
   end
   return self.out
 end
