@@ -66,8 +66,9 @@ function actions.grant(values, words, app)
   local db, account = app:database(), account_named(app, words[2])
   errors.must(credits.grant(db, account, amount, values.note))
   account = account_named(app, words[2])
-  if account.is_prepaid == (values.postpaid == true) then
-    account.is_prepaid = values.postpaid ~= true
+  local is_prepaid = not values.postpaid and (account.is_prepaid or amount > 0)
+  if account.is_prepaid ~= is_prepaid then
+    account.is_prepaid = is_prepaid
     errors.must(accounts.change(db, account))
   end
   if values.json then

@@ -78,10 +78,11 @@ function M.parse(words, spec, stop_at_word)
   while words[position] do
     local word = words[position]
     position = position + 1
-    if word == "--" or (stop_at_word and (word:sub(1, 1) ~= "-" or word == "-")) then
+    local is_option = word:find("^%-[^%d]") ~= nil -- "-" is standard input, "-2.5" a number
+    if word == "--" or stop_at_word and not is_option then
       table.move(words, word == "--" and position or position - 1, #words, #rest + 1, rest)
       break
-    elseif word:sub(1, 1) ~= "-" or word == "-" then
+    elseif not is_option then
       rest[#rest + 1] = word
     else
       local name, value = word:match("^(%-%-[^=]+)=(.*)$")

@@ -8,6 +8,9 @@ local null = json.null
 
 local taken = { "max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed", "user", "n" }
 
+-- What cannot be done here, with the value that asks for nothing.
+local untaken = { suffix = "", echo = false, logprobs = false, best_of = 1 }
+
 
 local function prompt_of(body)
   local prompt = body.prompt
@@ -17,9 +20,9 @@ local function prompt_of(body)
   if type(prompt) ~= "string" or prompt == "" then
     problem.invalid("prompt", "'prompt' must be a text that is not empty; several prompts, and tokens, are not taken here.")
   end
-  for _, name in ipairs { "suffix", "echo", "logprobs", "best_of" } do
+  for name, harmless in pairs(untaken) do
     local value = body[name]
-    if value and value ~= null and value ~= "" and value ~= 1 then
+    if value and value ~= null and value ~= harmless then
       problem.invalid(name, ("'%s' is not taken here."):format(name), "unsupported_parameter")
     end
   end
@@ -59,6 +62,16 @@ local function choice(index, text, reason)
 end
 
 
+-- How each of the answers has ended.
+local function endings(event)
+  local list = { choice(0, "", event.reason) }
+  for _, other in ipairs(event.choices or {}) do
+    list[#list + 1] = choice(other.index, "", other.reason)
+  end
+  return list
+end
+
+
 local function streamed(exchange, events, identity, wants_usage)
   local stream <close> = events
   local out <close> = exchange:events()
@@ -69,7 +82,7 @@ local function streamed(exchange, events, identity, wants_usage)
     elseif event.type == "text" then
       out:send(completion(identity, { choice(event.choice or 0, event.text) }))
     elseif event.type == "stop" then
-      out:send(completion(identity, { choice(0, "", event.reason) }))
+      out:send(completion(identity, endings(event)))
     end
   end
   if wants_usage and exchange.usage then
@@ -88,7 +101,7 @@ local function complete(exchange)
   end
   local answer, choices = exchange:collect(events), {}
   for position, one in ipairs(answer.choices) do
-    choices[position] = choice(one.index, one.content, one.finish_reason)
+    choices[position] = choice(one.index, one.content or "", one.finish_reason)
   end
   exchange:reply(200, completion(identity, choices, answer.usage))
 end

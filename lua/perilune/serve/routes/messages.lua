@@ -17,18 +17,30 @@ local function count(question)
 end
 
 
+-- What was thought goes back to the model that thought it, whatever it was called this time.
+local function name_thoughts(messages, model)
+  for _, message in ipairs(messages) do
+    if message.provider_items then
+      message.provider_items.model = model
+    end
+  end
+end
+
+
 local function ask(exchange, question)
   local name = exchange:model_named(question.model)
-  local assistant = name:match("^assistant/(.+)$")
-  if assistant then
-    return assistant_turns.stream(exchange, assistant, question.messages, question.options)
-  end
   question.options.stream = question.is_streamed
   local request, err = requests.new(question.messages, question.options)
   if not request then
     problem.invalid(nil, (err.message:gsub("^request: ", "")))
   end
-  return exchange:model(name):stream(request)
+  local assistant = name:match("^assistant/(.+)$")
+  if assistant then
+    return assistant_turns.stream(exchange, assistant, question.messages, question.options)
+  end
+  local model, full = exchange:model(name)
+  name_thoughts(request.messages, full:match("^[^/]+/(.+)$"))
+  return model:stream(request)
 end
 
 

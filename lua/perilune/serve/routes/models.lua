@@ -1,4 +1,5 @@
 -- GET /v1/models, /v1/models/NAME: what can be asked for. With the header anthropic-version in Anthropic's shape.
+local anthropic = require "perilune.serve.shape.anthropic.answer"
 local clock = require "perilune.sys.clock"
 local json = require "perilune.json"
 local problem = require "perilune.serve.problem"
@@ -14,9 +15,19 @@ local function encode_for_anthropic(model)
 end
 
 
+local function is_for_anthropic(exchange)
+  return exchange:header("anthropic-version") ~= nil
+end
+
+
+local function encode_error(answer, exchange)
+  return is_for_anthropic(exchange) and anthropic.error(answer, exchange) or problem.body(answer)
+end
+
+
 local function list(exchange)
   local models = exchange.server.model_list:list(exchange)
-  local is_anthropic = exchange:header("anthropic-version") ~= nil
+  local is_anthropic = is_for_anthropic(exchange)
   local data = json.array()
   for position, model in ipairs(models) do
     data[position] = is_anthropic and encode_for_anthropic(model) or encode(model)
@@ -36,7 +47,7 @@ local function show(exchange)
   local name = exchange.params.model
   for _, model in ipairs(exchange.server.model_list:list(exchange)) do
     if model.id == name then
-      return exchange:reply(200, exchange:header("anthropic-version") and encode_for_anthropic(model) or encode(model))
+      return exchange:reply(200, is_for_anthropic(exchange) and encode_for_anthropic(model) or encode(model))
     end
   end
   error(problem.new {
@@ -47,6 +58,6 @@ end
 
 
 return {
-  { "GET", "/v1/models", list, family = "models" },
-  { "GET", "/v1/models/{model...}", show, family = "models" },
+  { "GET", "/v1/models", list, family = "models", encode_error = encode_error },
+  { "GET", "/v1/models/{model...}", show, family = "models", encode_error = encode_error },
 }

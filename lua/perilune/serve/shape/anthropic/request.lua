@@ -235,8 +235,9 @@ local function tools_of(tools)
     if present(tool.type) and tool.type ~= "custom" then
       invalid(where .. ".type", ("the tool '%s' is not there; tools of this server belong to its assistants"):format(tostring(tool.type)))
     end
+    local description = present(tool.description)
     list[position] = {
-      name = text_of(where .. ".name", tool.name), description = present(tool.description),
+      name = text_of(where .. ".name", tool.name), description = description and text_of(where .. ".description", description),
       parameters = table_of(where .. ".input_schema", tool.input_schema),
     }
   end
