@@ -177,6 +177,22 @@ describe("a chat completion of an assistant", function()
     assert.are.same({ "user", "assistant", "tool", "sunny" }, { asked[1].role, asked[2].role, asked[3].role, asked[3].content })
   end)
 
+  it("takes a conversation of 1,500 messages", function()
+    local asked
+    local server <close> = kit.start { define = define { function(request)
+      asked = #request.messages
+      return "A long talk."
+    end } }
+    local messages = {}
+    for n = 1, 1500 do
+      messages[n] = { role = n % 2 == 1 and "user" or "assistant", content = "word " .. n }
+    end
+    messages[1501] = { role = "user", content = "And now?" }
+    local answer = server:post("/v1/chat/completions", { model = "assistant/forecaster", messages = messages })
+    assert.are.equal("A long talk.", answer.body.choices[1].message.content, answer.text)
+    assert.is_true(asked > 100)
+  end)
+
   it("that nobody has defined is not found", function()
     local server <close> = kit.start {}
     local answer = server:post("/v1/chat/completions", question { model = "assistant/nobody" })

@@ -3,195 +3,22 @@
 local batches = require "perilune.store.run_batch"
 local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
-local messages = require "perilune.store.messages"
 local rows = require "perilune.store.rows"
+local run_begin = require "perilune.store.run_begin"
+local run_row = require "perilune.store.run_row"
 local steps = require "perilune.store.steps"
-local token = require "perilune.sys.token"
 
 local M = {}
 
 local LIST_MAX = 1000
--- A run that ends between two looks makes room: how often that is believed.
-local BEGIN_TRIES = 3
 
 ---A run whose process was gone this often is not tried again: it may be what ends the process.
 M.CRASHES_MAX = 3
 
-local json_columns = { "error", "usage", "output", "metadata", "asked" }
-local time_columns = { "lease_until", "created_at", "started_at", "finished_at", "cancel_at", "expires_at" }
+M.decode = run_row.decode
+M.begin = run_begin.begin
 
-
----@class perilune.RunRow
----@field id string
----@field thread_id string
----@field assistant? string
----@field model? string
----@field status string
----@field lease_owner? string the process that runs it
----@field lease_epoch integer
----@field parent? string the run that called this one as a tool
----@field crashes integer times its process was gone while it ran
----@field cancel_at? number asked to end
----@field input_seq? integer the message that began it
----@field output? any the answer, where a schema was asked for
----@field metadata? table
----@field account? string whose it is; nil: this machine's scripts'
----@field asked? table what a request asked for, to go on with it and to show it again
----@field expires_at? number a run that waits for outputs until then is expired
----@field error? table
----@field usage? perilune.Usage
----@field cost_nano? integer
----@field created_at number
----@field started_at? number
----@field finished_at? number
-
----A row as Lua wants it, in place.
----@param row table
----@return perilune.RunRow|nil
----@return perilune.Error?
-function M.decode(row)
-  return rows.decode(row, json_columns, time_columns)
-end
-
-
-local decode = M.decode
-
-
-local function interrupted(run, code)
-  local message = code == "quarantined"
-    and ("the process that ran this ended in the middle of it, %d times: it is not tried again"):format(run.crashes + 1)
-    or "the process that ran this ended in the middle of it"
-  return { kind = "internal", code = code, message = message }
-end
-
-
--- Closes the run of a process that is gone, in front of a batch.
-local function add_interrupt(batch, run, now, ending)
-  ending = ending or { status = "failed", error = interrupted(run, "interrupted") }
-  batch[#batch + 1] = { "run_interrupt", {
-    id = run.id, epoch = run.lease_epoch, status = ending.status, now = now, error = batches.encode_error(ending.error),
-  }, expect = 1 }
-  batch[#batch + 1] = { "steps_give_up", { run_id = run.id } }
-end
-
-
--- The messages that a run begins with, in front of what else its first batch holds; the position of the first one's seq.
-local function add_inputs(batch, run, options, now)
-  local position
-  for _, input in ipairs(options.inputs or {}) do
-    local calls, err = messages.calls(run.thread_id, input, { run = run, now = now })
-    if not calls then
-      return nil, err
-    end
-    position = position or #batch + 1
-    table.move(calls, 1, #calls, #batch + 1, batch)
-  end
-  return position
-end
-
-
--- The batch that begins `run`; the second value is where it returns the first message's seq. A first step begins in it too.
-local function begin_batch(run, options, now)
-  local batch, columns = {}, {}
-  if options.replaces then
-    add_interrupt(batch, options.replaces, now)
-  end
-  for _, name in ipairs { "metadata", "asked" } do
-    local err
-    columns[name], err = rows.encode(options[name])
-    if err then
-      return nil, nil, err
-    end
-  end
-  batch[#batch + 1] = { "run_create", {
-    id = run.id, thread_id = run.thread_id, assistant = run.assistant, model = run.model, owner = run.lease_owner,
-    has_input = options.inputs ~= nil and options.inputs[1] ~= nil, parent = run.parent, metadata = columns.metadata, now = now,
-    account = run.account, asked = columns.asked, expires_at = rows.milliseconds(run.expires_at),
-  }, expect = 1 }
-  local position, err = add_inputs(batch, run, options, now)
-  if options.step and not err then
-    batch[#batch + 1], err = steps.start_call(run, options.step, now)
-  end
-  if err then
-    return nil, nil, err
-  end
-  return batch, position
-end
-
-
--- Why a second run is refused; nil when the first has ended meanwhile.
-local function in_the_way(run, is_alive)
-  if not run then
-    return nil
-  elseif not run.lease_owner then
-    return errors.new {
-      kind = "conflict", code = "waiting_run", details = { run_id = run.id, run = run },
-      message = ("the run %s of this thread is %s: decide (perilune runs approve|reject, run:submit), or cancel it")
-        :format(run.id, run.status),
-    }
-  elseif is_alive(run.lease_owner) then
-    return errors.new {
-      kind = "conflict", code = "active_run", details = { run_id = run.id, run = run },
-      message = ("the thread %s has an active run already (%s): wait for it, or cancel it"):format(run.thread_id, run.id),
-    }
-  end
-  return errors.new {
-    kind = "conflict", code = "interrupted_run", details = { run_id = run.id, run = run },
-    message = ("the run %s of this thread was interrupted: resume it, or cancel it"):format(run.id),
-  }
-end
-
-
----Begins a run, with the messages that are added, in one batch. A second active run on the thread is a conflict, whose code
----says what is in the way: `active_run`, `waiting_run` (on a person), or `interrupted_run` (its process is gone), which `replaces`
----closes as failed in the same batch. A `step` is begun with it.
----@param db perilune.Database
----@param options { thread: string|{ id: string }, inputs: perilune.Message[]?, assistant: string?, model: string?, owner: string,
----step: perilune.NewStep?, replaces: perilune.RunRow?, parent: string?, metadata: table?, id: string?, account: string?, asked: table?,
----expires_at: number? }
----@param is_alive fun(owner: string): boolean
----@return perilune.RunRow|nil run with `seq`, the number of the first message, and `step_seq`
----@return perilune.Error?
-function M.begin(db, options, is_alive)
-  local now = rows.now()
-  local run = {
-    id = options.id or token.id("run"), thread_id = rows.id(options.thread), assistant = options.assistant, model = options.model,
-    status = "running", lease_owner = options.owner, lease_epoch = 1, created_at = now / 1000, started_at = now / 1000,
-    parent = options.parent, metadata = options.metadata, crashes = 0, account = options.account, asked = options.asked,
-    expires_at = options.expires_at,
-  }
-  local problem
-  for _ = 1, BEGIN_TRIES do
-    local batch, position, err = begin_batch(run, options, now)
-    if not batch then
-      return nil, err
-    end
-    local results
-    results, err = db:write(batch)
-    if results then
-      run.seq = position and results[position][1].seq
-      run.input_seq = run.seq
-      run.step_seq = options.step and results[#results][1].seq
-      return run
-    end
-    local statement = err.details and err.details.statement
-    if err.code == "expectation" and statement == "run_create" then
-      return rows.missing("thread", run.thread_id)
-    elseif err.kind ~= "conflict" then
-      return nil, err
-    end
-    local active, read_error = db:read("run_active", { thread_id = run.thread_id })
-    if not active then
-      return nil, read_error
-    end
-    problem = in_the_way(active[1] and decode(active[1]), is_alive)
-    if problem then
-      return nil, problem
-    end
-    problem, options.replaces = err, nil
-  end
-  return nil, problem
-end
+local decode = run_row.decode
 
 
 ---@param db perilune.Database
@@ -251,18 +78,18 @@ function M.claim(db, id, owner, is_alive)
   elseif run.finished_at then
     return nil, errors.new { kind = "conflict", code = "ended_run", message = ("the run %s is %s already"):format(id, run.status) }
   elseif run.lease_owner and is_alive(run.lease_owner) then
-    return nil, in_the_way(run, is_alive)
+    return nil, run_row.in_the_way(run, is_alive)
   end
   local has_crashed = run.lease_owner ~= nil and run.status == "running"
   if run.cancel_at or has_crashed and run.crashes + 1 >= M.CRASHES_MAX then
     local is_cancelled = run.cancel_at ~= nil
-    local ending = is_cancelled and { status = "cancelled" } or { status = "failed", error = interrupted(run, "quarantined") }
+    local ending = is_cancelled and { status = "cancelled" } or { status = "failed", error = run_row.interrupted(run, "quarantined") }
     local batch = {}
-    add_interrupt(batch, run, rows.now(), ending)
+    run_row.add_interrupt(batch, run, rows.now(), ending)
     local done, problem = db:write(batch)
     return nil, not done and problem or errors.new {
       kind = "conflict", code = is_cancelled and "ended_run" or "quarantined",
-      message = is_cancelled and ("the run %s was cancelled"):format(id) or interrupted(run, "quarantined").message,
+      message = is_cancelled and ("the run %s was cancelled"):format(id) or run_row.interrupted(run, "quarantined").message,
     }
   end
   local taken
@@ -345,7 +172,7 @@ function M.cancel(db, id, is_alive)
     return run, err
   end
   local batch = {}
-  add_interrupt(batch, run, rows.now(), { status = "cancelled" })
+  run_row.add_interrupt(batch, run, rows.now(), { status = "cancelled" })
   local done
   done, err = db:write(batch)
   if not done and err.code ~= "expectation" then
@@ -368,7 +195,7 @@ function M.expire(db)
   local count = 0
   for _, run in ipairs(list) do
     local batch = {}
-    add_interrupt(batch, run, now, { status = "expired" })
+    run_row.add_interrupt(batch, run, now, { status = "expired" })
     local done
     done, err = db:write(batch)
     if not done and err.code ~= "expectation" then
