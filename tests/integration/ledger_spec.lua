@@ -1,6 +1,7 @@
 -- Credits over HTTP: what a balance covers is served, nothing is charged twice, and a server that is killed owes nobody anything.
 local accounts = require "perilune.store.accounts"
 local credits = require "perilune.store.credits"
+local errors = require "perilune.std.errors"
 local fetch = require "perilune.sys.fetch"
 local json = require "perilune.json"
 local keys = require "perilune.store.keys"
@@ -131,6 +132,27 @@ describe("a server with prepaid accounts", function()
     assert.are.same({ 422, "idempotency_key_reused" }, { other.status, other.body.error.code })
     local again = server:events("/v1/chat/completions", question, same)
     assert.are.equal(200, again.status)
+  end)
+
+  it("serves nobody who pays while the books cannot be written, and goes on when they can", function()
+    local server <close> = kit.start { settings = { credits = flat } }
+    local db = server.server.db
+    server.headers = new_key(db, 2 * CREDIT)
+    assert.are.equal(200, server:post("/v1/chat/completions", question).status)
+    server.server.db = setmetatable({}, { __index = function(_, name)
+      return function(_, ...)
+        if name == "write" then
+          return nil, errors.new { kind = "database", code = "full", message = "the disk is full" }
+        end
+        return db[name](db, ...)
+      end
+    end })
+    local answer = server:post("/v1/chat/completions", question)
+    assert.are.same({ 503, "storage_unavailable" }, { answer.status, answer.body.error.code })
+    assert.are.equal(200, server:get("/v1/credits/balance").status)
+    server.server.db = db
+    assert.are.equal(200, server:post("/v1/chat/completions", question).status)
+    assert.are.same({ 0, 0 }, balance(db))
   end)
 
   it("shows the account to its key", function()
