@@ -1,5 +1,4 @@
 -- The options --record and --replay of the commands that ask models.
-local deck = require "perilune.model.deck"
 local fs = require "perilune.sys.fs"
 local options = require "perilune.cli.options"
 
@@ -31,6 +30,7 @@ function M.insert(command, values, app)
     options.fail("%s: there is no cassette '%s'", command, values.replay)
   end
   app:discover()
+  local deck = require "perilune.model.deck" -- here: a script without a cassette need not load every provider
   local cassette = deck.insert(app.settings, values)
   app.settings.model = values.model or app.settings.model -- what is asked for now, over what was usual then
   return cassette
