@@ -362,6 +362,9 @@ static int m_write(lua_State *L)
     struct op *op = push_op(L, 1, JOB_WRITE);
     lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
     luaL_argcheck(L, n > 0, 2, "the batch is empty");
+    lua_getfield(L, 2, "relaxed");
+    op->job->is_relaxed = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
         add_batch_call(L, d, op->job);

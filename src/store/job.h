@@ -62,6 +62,7 @@ struct job {
     struct err_info error; /* code is ERR_OK when all went well */
     enum job_blame blame;
     size_t failed_call;
+    bool is_relaxed; /* JOB_WRITE: it may be lost in a power cut, but not in the middle of what is written later */
     /* Runs on the loop thread when the job is done; NULL: nobody waits, the store frees the job. */
     void (*on_done)(struct job *job, void *user);
     void *user;

@@ -148,7 +148,7 @@ static enum err run_script(struct sqlite *c, const struct migration *m, struct e
 static enum err apply(struct sqlite *c, const struct migration *m, struct err_info *info)
 {
     int64_t version = 0;
-    enum err e = sqlite_begin(c, info);
+    enum err e = sqlite_begin(c, false, info);
     if (!e)
         e = sqlite_pragma(c, "user_version", &version, info);
     if (!e && version < m->version) /* else another process was faster */

@@ -49,6 +49,7 @@ struct sqlite {
     struct prepared *prepared; /* by statement->index */
     sqlite3_stmt *controls[CONTROL_COUNT];
     size_t wal_pages, page_bytes;
+    bool is_relaxed; /* commits are not synced */
     int last_rc, last_errno;
 };
 
@@ -254,9 +255,23 @@ static enum err run_control(struct sqlite *c, enum control which, struct err_inf
     return e;
 }
 
-enum err sqlite_begin(struct sqlite *c, struct err_info *info)
+/* Not a control: the pragma works while it is prepared. */
+static enum err set_relaxed(struct sqlite *c, bool is_relaxed, struct err_info *info)
 {
-    return run_control(c, CONTROL_BEGIN, info);
+    const char *sql = is_relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL";
+    if (is_relaxed == c->is_relaxed)
+        return ERR_OK;
+    int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+    if (rc)
+        return sqlite_fail(c, rc, sql, info);
+    c->is_relaxed = is_relaxed;
+    return ERR_OK;
+}
+
+enum err sqlite_begin(struct sqlite *c, bool is_relaxed, struct err_info *info)
+{
+    enum err e = set_relaxed(c, is_relaxed, info);
+    return e ? e : run_control(c, CONTROL_BEGIN, info);
 }
 
 enum err sqlite_begin_read(struct sqlite *c, struct err_info *info)

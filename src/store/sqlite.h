@@ -30,7 +30,9 @@ enum err sqlite_fail(struct sqlite *c, int rc, const char *doing, struct err_inf
 /* The path for messages: a long one loses its beginning. */
 const char *sqlite_short_path(const char *path);
 
-MUST_CHECK enum err sqlite_begin(struct sqlite *c, struct err_info *info); /* takes the write lock, waits for it */
+/* Takes the write lock, waits for it. What a relaxed transaction commits is in the log at once, and on the disk with the
+ * next one that is not: a crash of this process takes nothing of it, a power cut may. */
+MUST_CHECK enum err sqlite_begin(struct sqlite *c, bool is_relaxed, struct err_info *info);
 MUST_CHECK enum err sqlite_begin_read(struct sqlite *c, struct err_info *info);
 MUST_CHECK enum err sqlite_commit(struct sqlite *c, struct err_info *info);
 void sqlite_rollback(struct sqlite *c); /* fine without a transaction */

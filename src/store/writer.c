@@ -56,7 +56,10 @@ static enum err run_batch(struct writer *w, struct job *job, struct err_info *in
 
 static enum err run_transaction(struct writer *w, struct job *jobs[], size_t n, struct err_info *info)
 {
-    enum err e = sqlite_begin(w->connection, info);
+    bool is_relaxed = true;
+    for (size_t i = 0; i < n; i++)
+        is_relaxed &= jobs[i]->is_relaxed;
+    enum err e = sqlite_begin(w->connection, is_relaxed, info);
     if (!e)
         e = schema_verify(w->connection, info);
     for (size_t i = 0; !e && i < n; i++)

@@ -48,7 +48,8 @@ function M.open(options) end
 
 ---Runs a batch: all of it is on the disk when this returns, or nothing of it. Batches that wait together share one
 ---transaction, but fail each for itself. Raises for unknown statements and parameters. A task that is cancelled while it waits
----does not take the batch back.
+---does not take the batch back. With `relaxed = true` in the batch a power cut may take it until the next batch without: for what nobody
+---misses then. The end of the process takes nothing of it.
 ---@param batch perilune.StoreCall[]
 ---@return perilune.StoreResult[]|nil results one for each statement
 ---@return perilune.Error? err `details` has `statement` and `call`, the position in the batch
