@@ -8,6 +8,7 @@ local keys = require "perilune.store.keys"
 local kit = require "tests.support.server"
 local proc = require "perilune.sys.proc"
 local programs = require "tests.support.program"
+local replay = require "tests.support.replay"
 local stores = require "perilune.store"
 local task = require "perilune.sys.task"
 local testing = require "perilune.testing"
@@ -153,6 +154,17 @@ describe("a server with prepaid accounts", function()
     server.server.db = db
     assert.are.equal(200, server:post("/v1/chat/completions", question).status)
     assert.are.same({ 0, 0 }, balance(db))
+  end)
+
+  it("knows the price of a model that is named without its provider", function()
+    local upstream <close> = replay.serve { replay.whole(replay.text("Good morning.")) }
+    local server <close> = kit.start { settings = { env = function(name)
+      return ({ OPENAI_API_KEY = "a-key", OPENAI_BASE_URL = upstream.url })[name]
+    end } }
+    server.headers = new_key(server.server.db, 100 * CREDIT)
+    local answer = server:post("/v1/chat/completions", { model = "gpt-4o-mini", messages = question.messages })
+    assert.are.equal(200, answer.status, answer.text)
+    assert.is_true(balance(server.server.db)[1] < 100 * CREDIT)
   end)
 
   it("shows the account to its key", function()

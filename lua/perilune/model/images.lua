@@ -110,7 +110,11 @@ local function refuse(problem, ...)
 end
 
 
-local function check_request(request)
+---Checks what is asked for; returns it unchanged.
+---@param request table
+---@return table? request
+---@return perilune.Error?
+function M.check(request)
   if type(request.prompt) ~= "string" or not request.prompt:find("%S") then
     return refuse("'prompt' is missing: say what to draw")
   elseif request.n and (request.n < 1 or request.n > COUNT_MAX) then
@@ -267,7 +271,7 @@ end
 ---@return perilune.Images?
 ---@return perilune.Error?
 function M.generate(options, settings)
-  local request, err = check_request(options)
+  local request, err = M.check(options)
   if not request then
     return nil, err
   end

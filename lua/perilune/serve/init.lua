@@ -84,6 +84,14 @@ function methods:forget_models()
 end
 
 
+-- "provider/model" of whoever is asked first; nil where chance says it.
+local function target_name(model)
+  local plan = model.plan
+  local first = plan and not plan.choices and plan.listed[1]
+  return first and first.target.name .. "/" .. first.target.model or nil
+end
+
+
 ---What answers for the name of a model, without accounts; made once. Raises when nothing does.
 ---@param name string "provider/model", a model's name, or "auto"
 ---@return table model
@@ -92,7 +100,7 @@ function methods:model(name)
   local known = self.models[name]
   if not known then
     local model, full = self.app:model { name }
-    known = { model = model, name = full }
+    known = { model = model, name = target_name(model) or full }
     if self.model_count >= MODELS_MAX then
       self:forget_models()
     end

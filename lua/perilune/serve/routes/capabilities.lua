@@ -1,7 +1,10 @@
 -- GET /v1/capabilities: what models can do, as far as it is published; ?model=NAME: one of them.
+local assistant_access = require "perilune.serve.assistant_access"
 local capabilities = require "perilune.model.capabilities"
+local hooks = require "perilune.agent.hooks"
 local json = require "perilune.json"
 local problem = require "perilune.serve.problem"
+local registry = require "perilune.agent.registry"
 
 local fields = { "vision", "audio", "video", "documents", "tools", "reasoning", "structured_output", "context_tokens", "output_tokens" }
 
@@ -22,16 +25,31 @@ local function encode(known, id)
 end
 
 
--- An assistant takes what its model takes, and calls tools in any case.
+-- The name of the model that is behind an assistant or an alias: its first. A model that is none of a provider has no name.
+local function name_behind(exchange, name)
+  local assistant = name:match("^assistant/(.+)$")
+  if not assistant then
+    local meant = hooks.of(exchange.app).aliases[name]
+    return meant and meant[1] or name
+  end
+  local found = assistant_access.look(exchange, assistant)
+  local model = found and registry.find(exchange.app, found.ref).model
+  return found and (model or exchange.app.settings.model) or name
+end
+
+
 local function show_one(exchange, name)
-  exchange:model_named(name)
-  local known, err = capabilities.find(name)
+  local behind = name_behind(exchange, exchange:model_named(name))
+  local known, err = {}, nil
+  if type(behind) == "string" then
+    known, err = capabilities.find(behind)
+  end
   if not known then
     error(problem.new {
       status = 404, type = "invalid_request_error", code = "model_not_found", param = "model", message = err.message, is_retryable = false,
     }, 0)
   end
-  exchange:reply(200, encode(known, known.id))
+  exchange:reply(200, encode(known, behind == name and known.id or name))
 end
 
 

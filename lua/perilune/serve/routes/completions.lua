@@ -9,7 +9,7 @@ local null = json.null
 local taken = { "max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed", "user", "n" }
 
 -- What cannot be done here, with the value that asks for nothing.
-local untaken = { suffix = "", echo = false, logprobs = false, best_of = 1 }
+local untaken = { { "suffix", "" }, { "echo", false }, { "logprobs", false }, { "best_of", 1 } }
 
 
 local function prompt_of(body)
@@ -20,9 +20,9 @@ local function prompt_of(body)
   if type(prompt) ~= "string" or prompt == "" then
     problem.invalid("prompt", "'prompt' must be a text that is not empty; several prompts, and tokens, are not taken here.")
   end
-  for name, harmless in pairs(untaken) do
-    local value = body[name]
-    if value and value ~= null and value ~= harmless then
+  for _, row in ipairs(untaken) do
+    local name, value = row[1], body[row[1]]
+    if value and value ~= null and value ~= row[2] then
       problem.invalid(name, ("'%s' is not taken here."):format(name), "unsupported_parameter")
     end
   end

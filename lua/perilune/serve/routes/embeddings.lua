@@ -41,22 +41,31 @@ local function packed(vector)
 end
 
 
+-- Tokens, from above.
+local function estimated(texts)
+  local sum = 0
+  for _, text in ipairs(texts) do
+    sum = sum + math.max(tokens.of_text(text), #text // 3) + 8
+  end
+  return sum
+end
+
+
 local function embed(exchange)
   local body = exchange:body()
   local name, texts = exchange:model_named(body.model), texts_of(body.input)
-  local format, dimensions = present(body.encoding_format) or "float", present(body.dimensions)
+  local format, dimensions, user = present(body.encoding_format) or "float", present(body.dimensions), present(body.user)
   if format ~= "float" and format ~= "base64" then
     problem.invalid("encoding_format", "'encoding_format' must be \"float\" or \"base64\".")
   elseif dimensions ~= nil and math.type(dimensions) ~= "integer" or dimensions and dimensions < 1 then
     problem.invalid("dimensions", "'dimensions' must be a whole number of at least 1.")
+  elseif user ~= nil and type(user) ~= "string" then
+    problem.invalid("user", "'user' must be a text.")
   end
-  local estimate = 0
-  for _, text in ipairs(texts) do
-    estimate = estimate + math.max(tokens.of_text(text), #text // 3) + 8
-  end
+  local estimate = estimated(texts)
   exchange.app:discover()
-  local result = billing_once.run(exchange, { name = name, prompt_tokens = estimate }, function()
-    return embeddings.embed({ input = texts, model = name, dimensions = dimensions, user = present(body.user) }, exchange.app.settings)
+  local result = billing_once.run(exchange, { family = "embeddings", name = name, prompt_tokens = estimate }, function()
+    return embeddings.embed({ input = texts, model = name, dimensions = dimensions, user = user }, exchange.app.settings)
   end)
   local data = {}
   for position, vector in ipairs(result.vectors) do

@@ -6,11 +6,14 @@ local problem = require "perilune.serve.problem"
 
 local taken = { "n", "size", "response_format", "quality", "style", "background", "output_format", "user" }
 
+-- What an image may come to where images have tokens: OpenAI's largest, at the best quality, has 6,240.
+local IMAGE_TOKENS_MAX = 8192
+
 
 local function options_of(exchange, body)
   local options = { prompt = body.prompt }
-  if type(body.prompt) ~= "string" or body.prompt == "" then
-    problem.invalid("prompt", "'prompt' must be a text that is not empty.", "missing_required_parameter")
+  if type(body.prompt) ~= "string" then
+    problem.invalid("prompt", "'prompt' must be a text.", "missing_required_parameter")
   elseif body.stream == true then
     problem.invalid("stream", "Images are not streamed here.", "unsupported_parameter")
   end
@@ -24,9 +27,12 @@ local function options_of(exchange, body)
       options[name] = value
     end
   end
-  if body.model ~= nil and body.model ~= json.null then
-    options.model = exchange:model_named(body.model)
+  local is_right, err = images.check(options)
+  if not is_right then
+    problem.invalid(err.message:match("'([%w_]+)'"), (err.message:gsub("^image: ", "")))
   end
+  local model = body.model
+  options.model = exchange:model_named((model == nil or model == json.null) and "auto" or model)
   return options
 end
 
@@ -42,7 +48,11 @@ end
 local function generate(exchange)
   local options = options_of(exchange, exchange:body())
   exchange.app:discover()
-  local result = billing_once.run(exchange, { name = options.model or "images", requests = options.n or 1 }, function()
+  local count = options.n or 1
+  local result = billing_once.run(exchange, {
+    family = "images", name = options.model, requests = count, prompt_tokens = #options.prompt // 3 + 32,
+    completion_tokens = count * IMAGE_TOKENS_MAX,
+  }, function()
     return images.generate(options, exchange.app.settings)
   end)
   local data = {}

@@ -39,7 +39,7 @@ local function ask(exchange, question)
     return assistant_turns.stream(exchange, assistant, question.messages, question.options)
   end
   local model, full = exchange:model(name)
-  name_thoughts(request.messages, full:match("^[^/]+/(.+)$"))
+  name_thoughts(request.messages, full:match("^[^/]+/(.+)$") or full)
   return model:stream(request)
 end
 

@@ -1,13 +1,13 @@
 -- GET /v1/providers/status: which providers can be called and why not, and how the targets that were asked are.
+local configured = require "perilune.model.configured"
 local failover = require "perilune.sys.failover"
 local json = require "perilune.json"
 local known = require "perilune.model.known"
 
 
-local function why_not(row)
-  if row.key and not row.is_key_set then
-    return "no key is set (" .. row.key .. ")"
-  end
+local function why_not(row, settings)
+  local found = configured.get(row.name)
+  return configured.is_excluded(found, settings.exclude) and "excluded" or configured.unusable(found, settings)
 end
 
 
@@ -28,9 +28,9 @@ end
 
 local function status(exchange)
   exchange.app:discover()
-  local providers, targets = json.array(), json.array()
-  for _, row in ipairs(known.providers(exchange.app.settings)) do
-    local why = why_not(row)
+  local settings, providers, targets = exchange.app.settings, json.array(), json.array()
+  for _, row in ipairs(known.providers(settings)) do
+    local why = why_not(row, settings)
     providers[#providers + 1] = {
       name = row.name, kinds = json.array(row.kinds), is_usable = why == nil, reason = why or json.null,
       base_url = row.base_url or json.null,

@@ -44,6 +44,9 @@ local function medium(where, source, kind)
     url = ("data:%s;base64,%s"):format(text_of(where .. ".source.media_type", source.media_type), data)
   elseif source.type == "url" then
     url = text_of(where .. ".source.url", source.url)
+    if not media.is_url(url) then
+      invalid(where .. ".source.url", "must be an address that begins with http:// or https://")
+    end
   elseif source.type == "text" and kind == "file" then
     return { type = "text", text = text_of(where .. ".source.data", source.data) }
   else
@@ -201,11 +204,18 @@ local function add_assistant(where, content, messages, model)
 end
 
 
+-- Instructions are text and nothing else.
+local function instructions_of(where, content)
+  local text = content_of(where, content)
+  return type(text) == "string" and { role = "system", content = text } or invalid(where, "must be text")
+end
+
+
 local function messages_of(body)
   local messages = {}
   local system = present(body.system)
   if system ~= nil then
-    messages[1] = { role = "system", content = content_of("system", system) }
+    messages[1] = instructions_of("system", system)
   end
   if type(body.messages) ~= "table" or #body.messages == 0 then
     invalid("messages", "at least one message is required")
@@ -218,7 +228,7 @@ local function messages_of(body)
     elseif role == "assistant" then
       add_assistant(where .. ".content", message.content, messages, body.model)
     elseif role == "system" then
-      messages[#messages + 1] = { role = "system", content = content_of(where .. ".content", message.content) }
+      messages[#messages + 1] = instructions_of(where .. ".content", message.content)
     else
       invalid(where .. ".role", "must be user or assistant")
     end
@@ -256,7 +266,9 @@ local function choice_of(body, options)
   end
   local value = choice.type == "tool" and { name = text_of("tool_choice.name", choice.name) } or choices[choice.type]
   options.tool_choice = value or invalid("tool_choice.type", "must be auto, any, tool or none")
-  options.parallel_tool_calls = choice.disable_parallel_tool_use == true and false or nil
+  if choice.disable_parallel_tool_use == true then
+    options.parallel_tool_calls = false
+  end
 end
 
 
