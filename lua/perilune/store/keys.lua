@@ -2,6 +2,7 @@
 -- database's pepper. A checksum that is wrong is refused without looking anything up. Slow hashes are for passwords: the secret has 190 bits.
 local accounts = require "perilune.store.accounts"
 local clock = require "perilune.sys.clock"
+local crc32 = require "perilune.std.crc32"
 local errors = require "perilune.std.errors"
 local log = require "perilune.sys.log"
 local rows = require "perilune.store.rows"
@@ -52,25 +53,9 @@ local function random_digits(n)
 end
 
 
--- CRC-32 as in zlib, a byte at a time.
-local crc_table = {}
-for byte = 0, 255 do
-  local crc = byte
-  for _ = 1, 8 do
-    crc = crc & 1 == 1 and crc >> 1 ~ 0xEDB88320 or crc >> 1
-  end
-  crc_table[byte] = crc
-end
-
-
 -- The checksum of a text, in digits of the alphabet.
 local function checksum(text)
-  local crc = 0xFFFFFFFF
-  for position = 1, #text do
-    crc = crc_table[(crc ~ text:byte(position)) & 0xFF] ~ crc >> 8
-  end
-  crc = ~crc & 0xFFFFFFFF
-  local digits = {}
+  local crc, digits = crc32(text), {}
   for position = SUM_DIGITS, 1, -1 do
     local at = crc % 62 + 1
     digits[position] = ALPHABET:sub(at, at)

@@ -1,5 +1,7 @@
 -- A small picture without a network: a symmetric pattern of 8 by 8 blocks in the two colours of its seed, as a PNG whose data
 -- is stored, not compressed.
+local crc32 = require "perilune.std.crc32"
+
 local M = {}
 
 ---Pixels on each side.
@@ -7,24 +9,6 @@ M.SIDE = 64
 
 local BLOCKS = 8
 local ADLER = 65521
-
-local crc_of_byte = {}
-for byte = 0, 255 do
-  local crc = byte
-  for _ = 1, 8 do
-    crc = crc & 1 == 1 and crc >> 1 ~ 0xedb88320 or crc >> 1
-  end
-  crc_of_byte[byte] = crc
-end
-
-
-local function crc32(bytes)
-  local crc = 0xffffffff
-  for position = 1, #bytes do
-    crc = crc >> 8 ~ crc_of_byte[(crc ~ bytes:byte(position)) & 0xff]
-  end
-  return crc ~ 0xffffffff
-end
 
 
 local function adler32(bytes)
