@@ -59,7 +59,7 @@ local function filter(inner, names)
   local places, count = {}, 0
   return function()
     while true do
-      local event = inner:next()
+      local event = inner:pull()
       if event and event.type == "start" then
         places = {}
       end

@@ -65,7 +65,7 @@ local function streamed(exchange, events, name, include_usage)
   local stream <close> = events
   local out <close> = exchange:events()
   local chunks = chat_chunks.new(identify(exchange, name), include_usage)
-  for event in stream do
+  for event in stream.pull, stream do -- what is passed on need not be collected
     exchange:note(event)
     if event.type == "error" or event.type == "attempt_discarded" then
       return out:fail(event.error)

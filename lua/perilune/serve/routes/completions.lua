@@ -75,7 +75,7 @@ end
 local function streamed(exchange, events, identity, wants_usage)
   local stream <close> = events
   local out <close> = exchange:events()
-  for event in stream do
+  for event in stream.pull, stream do -- what is passed on need not be collected
     exchange:note(event)
     if event.type == "error" or event.type == "attempt_discarded" then
       return out:fail(event.error)

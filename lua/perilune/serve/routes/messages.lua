@@ -55,7 +55,7 @@ local function streamed(exchange, question, events)
   local out <close> = exchange:events { name_error = "error", encode_error = function(failure)
     return answer.error(failure, exchange)
   end }
-  for event in stream do
+  for event in stream.pull, stream do -- what is passed on need not be collected
     exchange:note(event)
     if event.type == "error" or event.type == "attempt_discarded" then
       return out:fail(event.error)
