@@ -76,6 +76,9 @@ test-integration: all | test-packages ## run the integration specs only
 test-faults: all $(FAULT_TOOLS) | test-packages ## play every line of docs/faults.md only
 	$(Q)B=$(B) tests/run.sh faults
 
+test-abuse: all $(B)/tests/test_abuse $(B)/tests/test_serve_ends | test-packages ## play every line of docs/abuse.md only
+	$(Q)$(B)/tests/test_abuse && $(B)/tests/test_serve_ends && $(B)/perilune test tests/integration/abuse_spec.lua
+
 test-conformance: all | test-packages ## run what we send and answer past other people's programs (needs node and npm)
 	$(Q)B=$(B) tests/run.sh conformance
 
@@ -119,5 +122,5 @@ test-packages:
 	@tests/packages.sh test
 
 FORCE:
-.PHONY: all demo test test-c test-unit test-integration test-faults test-conformance asan fuzz fuzz-decoders bench lint sizes fmt install clean help packages test-packages FORCE
+.PHONY: all demo test test-c test-unit test-integration test-faults test-abuse test-conformance asan fuzz fuzz-decoders bench lint sizes fmt install clean help packages test-packages FORCE
 -include $(wildcard $(B)/*.d $(B)/*/*.d)

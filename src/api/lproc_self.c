@@ -8,6 +8,7 @@
 #include "lproc.h"
 
 #include "../io/console.h"
+#include "../io/loop.h"
 #include "../io/owner.h"
 #include "../script/args.h"
 #include "../script/host.h"
@@ -231,6 +232,7 @@ static int next_signal(lua_State *L)
     if (s->waiter.tasks)
         return luaL_error(L, "busy: another task already waits for signals");
     s->waiter = task_waiter(L);
+    loop_ref(host_of(L)->loop); /* a signal may come although nothing else can happen */
     return task_wait(L, 0, signals_k);
 }
 
@@ -239,6 +241,7 @@ static int signals_k(lua_State *L, int status, lua_KContext ctx)
     UNUSED(status);
     UNUSED(ctx);
     ((struct signals *)lua_touserdata(L, 1))->waiter.tasks = NULL;
+    loop_unref(host_of(L)->loop);
     task_woken(L);
     return next_signal(L);
 }

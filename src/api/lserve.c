@@ -50,8 +50,8 @@ static void read_size(lua_State *L, const char *name, size_t *out)
 }
 
 static const char *const listen_options[] = {
-    "host",       "port",       "head_seconds", "body_seconds", "idle_seconds", "write_seconds",
-    "head_bytes", "body_bytes", "connections",  "connections_per_address", NULL,
+    "host",       "port",       "first_seconds", "head_seconds", "body_seconds", "idle_seconds", "write_seconds",
+    "head_bytes", "body_bytes", "connections",   "connections_per_address", NULL,
 };
 
 /* listen{...} -> server | nil, err */
@@ -69,6 +69,7 @@ static int f_listen(lua_State *L)
         o.host = host.p;
     opt_integer(L, 1, "port", 0, 65535, &port);
     o.port = (int)port;
+    opt_seconds(L, 1, "first_seconds", &o.first_ms);
     opt_seconds(L, 1, "head_seconds", &o.head_ms);
     opt_seconds(L, 1, "body_seconds", &o.body_ms);
     opt_seconds(L, 1, "idle_seconds", &o.idle_ms);

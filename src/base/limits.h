@@ -41,13 +41,17 @@
 #define SERVE_BODY_BYTES_MAX (50u << 20)
 #define SERVE_CONNECTIONS_MAX 10000
 #define SERVE_OUT_BYTES_MAX (256u << 10)     /* unsent bytes of one connection; above it the writer waits */
-#define SERVE_HEAD_MS 10000                  /* absolute: from the first byte to the complete head */
+#define SERVE_FIRST_MS 5000                  /* from the connection to its first byte */
+#define SERVE_HEAD_MS 10000                  /* absolute: from the connection, or a later head's first byte, to the complete head */
 #define SERVE_BODY_MS 60000                  /* absolute: from the head to the complete body */
 #define SERVE_BODY_SLOW_MS 5000              /* after that a body must have come at the rate below, on the average */
 #define SERVE_BODY_RATE 1024                 /* bytes a second */
+#define SERVE_BODIES_BYTES_MAX (256u << 20)  /* of all bodies that are not complete: nobody has looked yet at who sends them */
+#define SERVE_BODY_SMALL_BYTES (64u << 10)   /* a body up to here is taken even so */
 #define SERVE_PER_ADDRESS_MAX 1024           /* connections of one address; this machine's own are not counted */
 #define SERVE_IDLE_MS 75000                  /* keep-alive without a request */
-#define SERVE_WRITE_MS 60000                 /* a peer that takes nothing for this long is dropped */
+#define SERVE_WRITE_MS 60000                 /* a peer that is behind and takes less than the rate below for this long is dropped */
+#define SERVE_WRITE_RATE 256                 /* bytes a second */
 #define SERVE_LINGER_MS 2000                 /* after the last answer: input is discarded, so that no reset destroys it */
 #define SERVE_READ_BYTES (64u << 10)         /* one read; the buffer is shared by the connections of a server */
 #define SERVE_REPLY_BYTES_MAX (64u << 20)    /* unsent bytes a single write may leave behind */

@@ -9,6 +9,7 @@
 
 #include "../base/mem.h"
 #include "serve_conn.h"
+#include "serve_reply.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,12 +26,14 @@ void serve_options_init(struct serve_options *o)
 {
     *o = (struct serve_options){
         .host = "127.0.0.1",
+        .first_ms = SERVE_FIRST_MS,
         .head_ms = SERVE_HEAD_MS,
         .body_ms = SERVE_BODY_MS,
         .idle_ms = SERVE_IDLE_MS,
         .write_ms = SERVE_WRITE_MS,
         .head_bytes_max = SERVE_HEAD_BYTES_MAX,
         .body_bytes_max = SERVE_BODY_BYTES_MAX,
+        .bodies_bytes_max = SERVE_BODIES_BYTES_MAX,
         .connections_max = SERVE_CONNECTIONS_MAX,
         .per_address_max = SERVE_PER_ADDRESS_MAX,
     };
@@ -68,54 +71,26 @@ static void on_accept_timer(struct loop_timer *t)
     accept_start(CONTAINER_OF(t, struct serve, accept_timer));
 }
 
-/* Whose connections are counted: an IPv4 address is mapped, this machine's own are nobody's. */
-static struct serve_peer peer_of(const struct sockaddr_storage *from)
+/* Says so and hangs up; what the kernel does not take at once is lost. */
+static void turn_away(int fd, struct http1_fault fault)
 {
-    struct serve_peer peer = {{0}};
-    if (from->ss_family == AF_INET6) {
-        memcpy(peer.bytes, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-    } else {
-        memset(peer.bytes + 10, 0xff, 2);
-        memcpy(peer.bytes + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
-    }
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff}, loopback[16] = {[15] = 1};
-    bool is_local = memcmp(peer.bytes, loopback, 16) == 0 || (memcmp(peer.bytes, mapped, 12) == 0 && peer.bytes[12] == 127);
-    return is_local ? (struct serve_peer){{0}} : peer;
-}
-
-static bool is_crowded(const struct serve *s, const struct serve_peer *peer)
-{
-    static const struct serve_peer nobody;
-    size_t n = 0;
-    if (!s->options.per_address_max || memcmp(peer, &nobody, sizeof nobody) == 0)
-        return false;
-    for (const struct list *node = s->conns.next; node != &s->conns; node = node->next)
-        n += memcmp(&CONTAINER_OF(node, struct serve_conn, link)->peer, peer, sizeof *peer) == 0;
-    return n >= s->options.per_address_max;
-}
-
-static void turn_away(int fd)
-{
-    static const char answer[] = "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 1\r\n"
-                                 "content-length: 0\r\n\r\n";
-    ssize_t sent = send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+    struct buf out;
+    buf_init(&out, SERVE_REFUSAL_BYTES_MAX);
+    serve_reply_refuse(&out, fault);
+    ssize_t sent = send(fd, out.p, out.n, MSG_NOSIGNAL);
     UNUSED(sent);
+    buf_deinit(&out);
     close(fd);
 }
 
 /* Out of descriptors: the reserve makes room for one at a time, who is told to come again. */
 static void shed(struct serve *s)
 {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
-                                 "content-length: 0\r\n\r\n";
     for (int i = 0; i < SERVE_ACCEPT_MAX && s->reserve_fd >= 0; i++) {
         close(s->reserve_fd);
         int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            ssize_t sent = send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
-            UNUSED(sent);
-            close(fd);
-        }
+        if (fd >= 0)
+            turn_away(fd, (struct http1_fault){503, "too many connections"});
         s->reserve_fd = open_reserve();
         if (fd < 0)
             break;
@@ -134,11 +109,11 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
         socklen_t bytes = sizeof from;
         int fd = accept4(s->fd, (struct sockaddr *)&from, &bytes, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            struct serve_peer peer = peer_of(&from);
-            if (is_crowded(s, &peer))
-                turn_away(fd);
+            struct serve_peer *peer;
+            if (serve_peers_enter(&s->peers, &from, s->options.per_address_max, &peer))
+                serve_conn_open(s, fd, peer);
             else
-                serve_conn_open(s, fd, &peer);
+                turn_away(fd, (struct http1_fault){429, "too many connections of one address"});
             if (s->conn_count >= s->options.connections_max) {
                 accept_stop(s); /* the others wait in the kernel's queue */
                 return;
@@ -258,6 +233,7 @@ enum err serve_open(struct serve **out, struct loop *l, const struct serve_optio
     s->port = bound_port(fd);
     s->poll.data = s;
     s->handle_count = 1;
+    serve_peers_init(&s->peers);
     list_init(&s->conns);
     list_init(&s->dirty);
     accept_start(s);

@@ -23,8 +23,9 @@ struct serve_conn;
 struct serve_options {
     const char *host; /* a numeric address, or "localhost"; used by serve_open only */
     int port;         /* 0: any free one */
-    int64_t head_ms, body_ms, idle_ms, write_ms;
-    size_t head_bytes_max, body_bytes_max, connections_max, per_address_max; /* per_address_max 0: no limit */
+    int64_t first_ms, head_ms, body_ms, idle_ms, write_ms; /* limits.h says what each is */
+    size_t head_bytes_max, body_bytes_max, bodies_bytes_max, connections_max;
+    size_t per_address_max; /* 0: no limit */
 };
 
 enum serve_state {

@@ -1,6 +1,6 @@
 /*
  * serve_conn.c - one connection: bytes in, requests out; queued bytes out; deadlines; the ways to end. It does not
- * know what an answer looks like (serve_reply.c), except for its own refusals.
+ * know what an answer looks like (serve_reply.c).
  *
  * The surprising decision: reading goes on while the handler works, into a bounded buffer, because that is how a client
  * that has gone is noticed. And a connection that we end lingers: our side is shut down and input is thrown away for a
@@ -9,8 +9,11 @@
 #include "serve_conn.h"
 
 #include "../base/mem.h"
+#include "serve_reply.h"
 
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,7 +21,7 @@ struct serve_write { /* bytes that the kernel did not take at once; freed in on_
     uv_write_t write;
     struct serve_conn *conn;
     struct loop_timer stall;
-    size_t left_bytes; /* at the last look */
+    size_t left_bytes; /* of all that is unsent, at the last look */
     char *bytes;
 };
 
@@ -35,6 +38,11 @@ static void set_deadline(struct serve_conn *c, int64_t delay_ms)
     loop_timer_start(c->server->loop, &c->deadline, delay_ms, on_deadline);
 }
 
+static int64_t now_ms(const struct serve_conn *c)
+{
+    return clock_mono_ms(loop_clock(c->server->loop));
+}
+
 /* Looks at a body after a while, then every second, until it must be complete. */
 static void set_body_deadline(struct serve_conn *c, int64_t elapsed_ms)
 {
@@ -43,12 +51,20 @@ static void set_body_deadline(struct serve_conn *c, int64_t elapsed_ms)
     set_deadline(c, (next_ms < end_ms ? next_ms : end_ms) - elapsed_ms);
 }
 
+/* The body is complete, or will never be. */
+static void leave_body(struct serve_conn *c)
+{
+    if (c->state == CONN_BODY)
+        c->server->bodies_bytes -= c->body_bytes;
+}
+
 /* Ending */
 
 static void on_closed(uv_handle_t *handle)
 {
     struct serve_conn *c = CONTAINER_OF((uv_tcp_t *)handle, struct serve_conn, tcp);
     struct serve *s = c->server;
+    serve_peers_leave(&s->peers, c->peer);
     buf_deinit(&c->in);
     buf_deinit(&c->out);
     mem_free(c);
@@ -60,6 +76,7 @@ static void close_with(struct serve_conn *c, bool with_reset)
     if (c->state == CONN_CLOSED)
         return;
     bool is_handed_over = c->state == CONN_BUSY;
+    leave_body(c);
     c->state = CONN_CLOSED;
     loop_timer_stop(c->server->loop, &c->deadline);
     if (c->writing)
@@ -142,44 +159,20 @@ static void add(struct buf *b, const char *p, size_t n)
     ASSERT(err == ERR_OK); /* the callers keep below the limits */
 }
 
-static const char *code_of(int status)
-{
-    switch (status) {
-    case 408: return "request_timeout";
-    case 413: return "request_too_large";
-    case 414: return "uri_too_long";
-    case 417: return "expectation_failed";
-    case 431: return "headers_too_large";
-    case 501: return "not_implemented";
-    case 505: return "http_version";
-    default: return "bad_request";
-    }
-}
-
-/* In the shape that clients of OpenAI's API read. The words are ours, and need no escapes. */
 static void refuse(struct serve_conn *c, struct http1_fault fault)
 {
-    static const char tail[] = "connection: close\r\ncontent-type: application/json\r\n";
-    char body[256];
-    size_t n = (size_t)snprintf(body, sizeof body, "{\"error\":{\"message\":\"%s\",\"type\":\"invalid_request_error\","
-                                                   "\"param\":null,\"code\":\"%s\"}}", fault.why, code_of(fault.status));
-    ASSERT(n < sizeof body);
+    leave_body(c);
     if (c->request)
         serve_request_free(c->request);
     c->request = NULL;
-    enum err err = http1_add_status(&c->out, fault.status);
-    ASSERT(err == ERR_OK);
-    add(&c->out, tail, sizeof tail - 1);
-    err = http1_add_length(&c->out, n);
-    ASSERT(err == ERR_OK);
-    add(&c->out, "\r\n", 2);
-    add(&c->out, body, n);
+    serve_reply_refuse(&c->out, fault);
     serve_conn_finish(c);
 }
 
 static void hand_over(struct serve_conn *c)
 {
     struct serve_request *r = c->request;
+    leave_body(c);
     loop_timer_stop(c->server->loop, &c->deadline);
     c->state = CONN_BUSY;
     r->conn = c;
@@ -193,13 +186,13 @@ static void begin_request(struct serve_conn *c, const char *p, size_t head_bytes
     const struct http1_head *head = &c->server->head;
     bool wants_continue = head->expects_continue && !has_more;
     c->request = serve_request_new(head, p, head_bytes, c->server->options.body_bytes_max);
-    c->is_head_timed = false;
+    c->is_first = c->is_head_timed = false;
     if (!head->is_chunked && !head->length) {
         hand_over(c);
         return;
     }
     c->state = CONN_BODY;
-    c->body_since_ms = clock_mono_ms(loop_clock(c->server->loop));
+    c->since_ms = now_ms(c);
     c->body_bytes = 0;
     set_body_deadline(c, 0);
     if (wants_continue) {
@@ -231,6 +224,20 @@ static size_t take_head(struct serve_conn *c, const char *p, size_t n)
     return head_bytes;
 }
 
+/* Adds to the body. False: all bodies together are too large, and so it was refused. */
+static bool add_body(struct serve_conn *c, const char *p, size_t n)
+{
+    struct serve *s = c->server;
+    if (s->bodies_bytes + n > s->options.bodies_bytes_max && c->body_bytes + n > SERVE_BODY_SMALL_BYTES) {
+        refuse(c, (struct http1_fault){503, "too many large requests at once"});
+        return false;
+    }
+    add(&c->request->body_buf, p, n);
+    c->body_bytes += n;
+    s->bodies_bytes += n;
+    return true;
+}
+
 static size_t take_chunks(struct serve_conn *c, const char *p, size_t n)
 {
     struct serve_request *r = c->request;
@@ -241,9 +248,9 @@ static size_t take_chunks(struct serve_conn *c, const char *p, size_t n)
         size_t step;
         struct slice data;
         verdict = http1_chunks_feed(&r->chunks, p + used, n - used, &step, &data, &fault);
-        add(&r->body_buf, data.p, data.n);
-        c->body_bytes += data.n;
         used += step;
+        if (!add_body(c, data.p, data.n))
+            return used;
     }
     if (verdict == HTTP1_BAD)
         refuse(c, fault);
@@ -258,8 +265,8 @@ static size_t take_body(struct serve_conn *c, const char *p, size_t n)
     if (r->is_chunked)
         return take_chunks(c, p, n);
     size_t take = r->left < n ? (size_t)r->left : n;
-    add(&r->body_buf, p, take);
-    c->body_bytes += take;
+    if (!add_body(c, p, take))
+        return take;
     r->left -= take;
     if (!r->left)
         hand_over(c);
@@ -285,6 +292,17 @@ static size_t run(struct serve_conn *c, const char *p, size_t n)
     return used;
 }
 
+/* A head gets its time when its first byte has come, or from the beginning of the connection if it is the first one. */
+static void time_head(struct serve_conn *c)
+{
+    const struct serve_options *o = &c->server->options;
+    int64_t head_ms = c->is_first ? o->head_ms - (now_ms(c) - c->since_ms) : o->head_ms;
+    if (c->is_head_timed)
+        return;
+    c->is_head_timed = c->in.n > 0;
+    set_deadline(c, !c->in.n ? o->idle_ms : head_ms > 0 ? head_ms : 0);
+}
+
 /* After the input has been looked at: is there more to come, and how long may it take? */
 static void settle(struct serve_conn *c)
 {
@@ -293,12 +311,10 @@ static void settle(struct serve_conn *c)
     if (c->is_eof && c->state == CONN_BODY) {
         serve_conn_close(c);
     } else if (c->state == CONN_HEAD && !serve_conn_is_full(c)) {
-        if (c->is_eof) {
+        if (c->is_eof)
             serve_conn_finish(c);
-        } else if (!c->is_head_timed) {
-            c->is_head_timed = c->in.n > 0;
-            set_deadline(c, c->in.n ? c->server->options.head_ms : c->server->options.idle_ms);
-        }
+        else
+            time_head(c);
     }
     update_reading(c);
 }
@@ -325,7 +341,7 @@ void serve_conn_next(struct serve_conn *c, bool is_keep_alive)
 /* Has it taken all its time, or come more slowly than it may? If not it is looked at again. */
 static bool body_is_late(struct serve_conn *c)
 {
-    int64_t elapsed_ms = clock_mono_ms(loop_clock(c->server->loop)) - c->body_since_ms;
+    int64_t elapsed_ms = now_ms(c) - c->since_ms;
     bool is_slow = (int64_t)c->body_bytes < SERVE_BODY_RATE * elapsed_ms / 1000;
     if (elapsed_ms >= c->server->options.body_ms || is_slow)
         return true;
@@ -395,12 +411,23 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
 
 /* Writing */
 
+/* What the client has not acknowledged: in libuv's queue, and in the kernel's, which may be large. */
+static size_t unsent_bytes(const struct serve_conn *c)
+{
+    uv_os_fd_t fd;
+    int in_kernel = 0;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) || ioctl(fd, SIOCOUTQ, &in_kernel))
+        in_kernel = 0;
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) + (size_t)in_kernel;
+}
+
+/* A client that is behind must at least take some. */
 static void on_stall(struct loop_timer *t)
 {
     struct serve_write *w = CONTAINER_OF(t, struct serve_write, stall);
     struct serve_conn *c = w->conn;
-    size_t left_bytes = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
-    if (left_bytes == w->left_bytes) {
+    size_t left_bytes = unsent_bytes(c), least = (size_t)(SERVE_WRITE_RATE * c->server->options.write_ms / 1000) + 1;
+    if (left_bytes + least > w->left_bytes) {
         serve_conn_reset(c);
         return;
     }
@@ -434,10 +461,10 @@ static void write_rest(struct serve_conn *c, size_t done)
     size_t n;
     w->conn = c;
     w->bytes = buf_take(&c->out, &n);
-    w->left_bytes = n - done;
     uv_buf_t rest = uv_buf_init(w->bytes + done, (unsigned)(n - done));
     int rc = uv_write(&w->write, (uv_stream_t *)&c->tcp, &rest, 1, on_written);
     ASSERT(rc == 0); /* it only queues; failures reach on_written */
+    w->left_bytes = unsent_bytes(c);
     c->writing = w;
     loop_timer_start(c->server->loop, &w->stall, c->server->options.write_ms, on_stall);
 }
@@ -480,11 +507,11 @@ bool serve_conn_is_full(const struct serve_conn *c)
     return c->out.n + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) > SERVE_OUT_BYTES_MAX;
 }
 
-void serve_conn_open(struct serve *s, int fd, const struct serve_peer *peer)
+void serve_conn_open(struct serve *s, int fd, struct serve_peer *peer)
 {
     struct serve_conn *c = mem_zero(1, sizeof *c);
     c->server = s;
-    c->peer = *peer;
+    c->peer = peer;
     s->conn_count++;
     s->handle_count++;
     list_init(&c->dirty_link);
@@ -499,7 +526,8 @@ void serve_conn_open(struct serve *s, int fd, const struct serve_peer *peer)
         return;
     }
     uv_tcp_nodelay(&c->tcp, 1);
-    c->is_head_timed = true; /* who connects must send a head in time, first byte or not */
-    set_deadline(c, s->options.head_ms);
+    c->is_first = true;
+    c->since_ms = now_ms(c);
+    set_deadline(c, s->options.first_ms < s->options.head_ms ? s->options.first_ms : s->options.head_ms);
     update_reading(c);
 }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "serve.h"
+#include "serve_peers.h"
 
 struct serve {
     struct loop *loop;
@@ -21,8 +22,10 @@ struct serve {
     uv_poll_t poll;
     struct loop_timer accept_timer;
     struct loop_timer flush_timer;  /* 0 ms: the end of the turn */
+    struct serve_peers peers;
     struct list conns, dirty;       /* all; those with something to send */
     size_t conn_count;
+    size_t bodies_bytes;            /* that have come of bodies that are not complete */
     int handle_count;               /* freed at 0 */
     int64_t date_s;
     char date[HTTP1_DATE_BYTES];
@@ -39,23 +42,20 @@ enum conn_state {
     CONN_CLOSED  /* libuv is closing the handle */
 };
 
-struct serve_peer { /* an address, as IPv6; all zero: this machine */
-    unsigned char bytes[16];
-};
-
 struct serve_conn {
     uv_tcp_t tcp;
-    struct serve_peer peer;
+    struct serve_peer *peer;       /* of server->peers */
     struct serve *server;
     struct list link, dirty_link;
     enum conn_state state;
     bool is_running;   /* inside run(): whoever completes an answer must not start it again */
     bool is_reading;
     bool is_eof;       /* the client sends no more */
+    bool is_first;     /* no request yet: the time of the head runs since the connection began */
     bool is_head_timed;
     bool skips_linger;
     struct http1_scan scan;
-    int64_t body_since_ms;         /* CONN_BODY */
+    int64_t since_ms;              /* of the connection while is_first, then of the body */
     size_t body_bytes;
     struct loop_timer deadline;    /* of the head, the body, the idle time or the lingering, by state */
     struct serve_request *request; /* CONN_BODY: ours; CONN_BUSY: the handler's */
@@ -63,8 +63,8 @@ struct serve_conn {
     struct serve_write *writing;   /* given to libuv */
 };
 
-/* Takes over an accepted, non-blocking descriptor. */
-void serve_conn_open(struct serve *s, int fd, const struct serve_peer *peer);
+/* Takes over an accepted, non-blocking descriptor, and its place among the connections of its address. */
+void serve_conn_open(struct serve *s, int fd, struct serve_peer *peer);
 /* Frees the handle soon; an open request becomes SERVE_GONE now. Idempotent. */
 void serve_conn_close(struct serve_conn *c);
 void serve_conn_reset(struct serve_conn *c);

@@ -10,6 +10,7 @@
 #include "serve_conn.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HEAD_BYTES_USUAL 512 /* room for most heads at once */
@@ -223,4 +224,39 @@ void serve_reply_probe(struct serve_request *r)
         return;
     if (buf_add(&r->conn->out, interim, sizeof interim - 1) == ERR_OK)
         serve_conn_mark(r->conn);
+}
+
+/* Refusals */
+
+static const char *code_of(int status)
+{
+    switch (status) {
+    case 408: return "request_timeout";
+    case 413: return "request_too_large";
+    case 414: return "uri_too_long";
+    case 417: return "expectation_failed";
+    case 429: return "too_many_connections";
+    case 431: return "headers_too_large";
+    case 503: return "overloaded";
+    case 505: return "http_version";
+    default: return "bad_request";
+    }
+}
+
+/* In the shape that clients of OpenAI's API read. The words are ours, and need no escapes. */
+void serve_reply_refuse(struct buf *out, struct http1_fault fault)
+{
+    bool is_busy = fault.status == 429 || fault.status == 503;
+    char body[256];
+    int n = snprintf(body, sizeof body, "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}", fault.why,
+                     fault.status == 503 ? "server_error" : fault.status == 429 ? "rate_limit_exceeded" : "invalid_request_error",
+                     code_of(fault.status));
+    ASSERT(n > 0 && (size_t)n < sizeof body);
+    enum err err = http1_add_status(out, fault.status);
+    err = err ? err : buf_add_str(out, "connection: close\r\ncontent-type: application/json\r\n");
+    err = err || !is_busy ? err : buf_add_str(out, "retry-after: 1\r\n");
+    err = err ? err : http1_add_length(out, (uint64_t)n);
+    err = err ? err : buf_add_str(out, "\r\n");
+    err = err ? err : buf_add(out, body, (size_t)n);
+    ASSERT(err == ERR_OK); /* the callers have room for it */
 }

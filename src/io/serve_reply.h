@@ -31,4 +31,8 @@ bool serve_reply_is_full(const struct serve_request *r);
  * that only stopped sending takes no notice. Nothing for HTTP/1.0, and once the answer has begun. */
 void serve_reply_probe(struct serve_request *r);
 
+/* The answer to what is no request, and the last of its connection. */
+#define SERVE_REFUSAL_BYTES_MAX 1024
+void serve_reply_refuse(struct buf *out, struct http1_fault fault);
+
 #endif

@@ -75,6 +75,7 @@ function M.sides(at)
     idle("idle", nil, at.perilune, "run", at.scripts .. "/idle.lua", "1000", "2000"),
     idle("openai idle", peers, "node", at.peers .. "/idle.mjs", "1000", "2000"),
     idle("served idle", nil, at.perilune, "run", at.scripts .. "/served_idle.lua", "200", "5000", at.perilune),
+    ours("slowloris", peers, "slowloris.lua", "2000", at.perilune, at.scripts .. "/slowloris.mjs"),
     ours("gateway", gateway, "gateway.lua", "perilune", "whole"),
     ours("nginx", gateway, "gateway.lua", "nginx", "whole"),
     ours("portkey", gateway, "gateway.lua", "portkey", "whole"),
@@ -195,6 +196,8 @@ M.groups = {
       peer = { "portkey", "rss_kb", times = 1 / 1024 }, peer_name = "portkey" },
     { title = "one more idle stream through it, of 5000", unit = "KB", less_is_better = true, ours = { "served idle", "kb_per_stream" } },
     { title = "from the start to the first answer", unit = "ms", less_is_better = true, ours = { "served idle", "ready_ms" } },
+    { title = "p99 of a client beside 2000 slow heads", unit = "µs", less_is_better = true, ours = { "slowloris", "beside_p99" },
+      peer = { "slowloris", "alone_p99" }, peer_name = "alone" },
   } },
   { title = "JSON in one process (ours is exact: integers, empty arrays, every UTF-8 sequence checked)", rows = {
     codec("decode a chunk of 311 bytes", "chunk.decode"),

@@ -9,14 +9,15 @@ local serve = {}
 ---@class perilune.serve.Options
 ---@field host? string a numeric address or "localhost"; default "127.0.0.1"
 ---@field port? integer default 0: any free port
----@field head_seconds? number from the connection, or a head's first byte, to the complete head
+---@field first_seconds? number from the connection to its first byte
+---@field head_seconds? number from the connection, or a later head's first byte, to the complete head
 ---@field body_seconds? number from the head to the complete body; after 5 s it must also have come with 1 KB a second
 ---@field idle_seconds? number between an answer and the next request on a kept connection
----@field write_seconds? number a client that takes nothing for this long is dropped
+---@field write_seconds? number a client that is behind, and takes less than 256 bytes a second for this long, is dropped
 ---@field head_bytes? integer longest request head
 ---@field body_bytes? integer longest request body
 ---@field connections? integer above it new ones wait in the kernel
----@field connections_per_address? integer default 1024; above it new ones are answered with 429; this machine's own are not counted
+---@field connections_per_address? integer default 1024; above it new ones get 429; an IPv6 address is its /64; this machine's are not counted
 
 ---Starts to listen. The server is closed by `close`, `<close>` or the collector, and its connections with it.
 ---@param options perilune.serve.Options

@@ -95,6 +95,21 @@ function methods:query_integer(name, default, min, max)
 end
 
 
+-- The bytes of the body, as they are to be read.
+local function plain_body(self)
+  local coding, text = self.request:header("content-encoding"), self.request:body()
+  if coding and coding:lower() ~= "identity" then
+    error(problem.new {
+      status = 415, type = "invalid_request_error", code = "unsupported_content_encoding", is_retryable = false,
+      message = "The body of a request must not be compressed.",
+    }, 0)
+  elseif text:find("^\xEF\xBB\xBF") then
+    problem.invalid(nil, "The body of the request begins with a byte order mark.", "invalid_json")
+  end
+  return text
+end
+
+
 ---The JSON object that is the body.
 ---@param may_be_empty? boolean an empty body is an empty object
 ---@return table
@@ -102,7 +117,7 @@ function methods:body(may_be_empty)
   if self.decoded then
     return self.decoded
   end
-  local text = self.request:body()
+  local text = plain_body(self)
   if text == "" and may_be_empty then
     self.decoded = {}
     return self.decoded
