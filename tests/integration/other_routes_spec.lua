@@ -307,6 +307,17 @@ describe("images", function()
     assert.are.equal(2, usage_of(server).attempts)
   end)
 
+  it("cost nothing where they were asked for and did not come", function()
+    local upstream <close> = replay.serve {
+      replay.whole(replay.recording(json.encode { created = 1, data = { { b64_json = "iVBORw0KGgo=" } } })),
+    }
+    local settings = asking(upstream, { credits = { bands = { painted = { models = { "openai/gpt-image-1" }, request = 2 } } } })
+    local server <close> = kit.start { settings = settings }
+    sign_in(server, 10 * CREDIT)
+    assert.are.equal(1, #server:post("/v1/images/generations", { model = PAINTER, prompt = "the moon", n = 3 }).body.data)
+    assert.are.equal(8, balance(server))
+  end)
+
   it("that have tokens cost what these cost", function()
     local picture = json.encode { created = 1, data = { { b64_json = "iVBORw0KGgo=" } }, usage = {
       input_tokens = 10, output_tokens = 1000, total_tokens = 1010,
@@ -451,7 +462,17 @@ describe("the list of models", function()
     local unknown = server:get "/v1/capabilities?model=assistant/made-up".body
     assert.are.same({ "assistant/made-up", json.null }, { unknown.id, unknown.vision })
     assert.are.equal(404, server:get "/v1/capabilities?model=nonesuch".status)
-    assert.are.same({ "offline/demo" }, ids(server:get "/v1/capabilities".body.data))
+    assert.are.equal(404, server:get "/v1/capabilities?model=assistant/nobody".status)
+  end)
+
+  it("comes with what an assistant can do that leaves the model to the configuration", function()
+    for _, case in ipairs { { { model = MODEL }, 128000 }, { {}, json.null } } do
+      local server <close> = kit.start { settings = case[1], define = function(perilune)
+        perilune.assistant { name = "modest" }
+      end }
+      local known = server:get "/v1/capabilities?model=assistant/modest".body
+      assert.are.same({ "assistant/modest", true, case[2] }, { known.id, known.tools, known.context_tokens })
+    end
   end)
 end)
 

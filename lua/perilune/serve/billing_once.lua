@@ -65,7 +65,8 @@ local function charge_of(self)
   if not self.rate or not self.result then
     return 0
   end
-  local requests, usage = self.options.requests or 1, self.result.usage
+  local images, usage = self.result.data, self.result.usage
+  local requests = images and #images or self.options.requests or 1 -- an image that did not come is not paid for
   if usage then
     return pricing.charge(self.rate, usage) + self.rate.request * (requests - 1)
   end

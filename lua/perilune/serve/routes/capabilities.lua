@@ -5,6 +5,7 @@ local hooks = require "perilune.agent.hooks"
 local json = require "perilune.json"
 local problem = require "perilune.serve.problem"
 local registry = require "perilune.agent.registry"
+local resolve = require "perilune.model.resolve"
 
 local fields = { "vision", "audio", "video", "documents", "tools", "reasoning", "structured_output", "context_tokens", "output_tokens" }
 
@@ -33,15 +34,17 @@ local function name_behind(exchange, name)
     return meant and meant[1] or name
   end
   local found = assistant_access.look(exchange, assistant)
-  local model = found and registry.find(exchange.app, found.ref).model
-  return found and (model or exchange.app.settings.model) or name
+  if not found then
+    return name
+  end
+  return registry.find(exchange.app, found.ref).model or resolve.default(exchange.app.settings)
 end
 
 
 local function show_one(exchange, name)
   local behind = name_behind(exchange, exchange:model_named(name))
   local known, err = {}, nil
-  if type(behind) == "string" then
+  if type(behind) == "string" and behind ~= "auto" then
     known, err = capabilities.find(behind)
   end
   if not known then
