@@ -128,8 +128,8 @@ end
 
 -- Names that scripts have given to models (perilune.alias) stand for those.
 local function without_aliases(self, names)
-  local aliases = self.hooks and self.hooks.aliases
-  if not aliases or next(aliases) == nil then
+  local aliases = require("perilune.agent.hooks").of(self).aliases
+  if next(aliases) == nil then
     return names
   end
   local all = {}

@@ -209,6 +209,14 @@ static int mm_task_tostring(lua_State *L)
     return 1;
 }
 
+/* Two handles of one task are equal. */
+static int mm_task_eq(lua_State *L)
+{
+    const struct handle *a = luaL_testudata(L, 1, TASK_TYPE), *b = luaL_testudata(L, 2, TASK_TYPE);
+    lua_pushboolean(L, a && b && a->task == b->task);
+    return 1;
+}
+
 static int finish_wait(lua_State *L, struct task *t)
 {
     int n = task_push_results(L, t);
@@ -536,7 +544,8 @@ static int f_count(lua_State *L)
 
 static const luaL_Reg task_methods[] = {
     {"wait", m_task_wait}, {"cancel", m_task_cancel}, {"state", m_task_state}, {NULL, NULL}};
-static const luaL_Reg task_metamethods[] = {{"__gc", mm_task_gc}, {"__tostring", mm_task_tostring}, {NULL, NULL}};
+static const luaL_Reg task_metamethods[] = {
+    {"__eq", mm_task_eq}, {"__gc", mm_task_gc}, {"__tostring", mm_task_tostring}, {NULL, NULL}};
 static const luaL_Reg group_methods[] = {
     {"spawn", m_group_spawn}, {"wait", m_group_wait}, {"cancel", m_group_cancel}, {NULL, NULL}};
 static const luaL_Reg group_metamethods[] = {{"__close", mm_group_close}, {"__gc", mm_group_gc}, {NULL, NULL}};

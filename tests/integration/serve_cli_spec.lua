@@ -124,11 +124,37 @@ describe("perilune serve", function()
     assert.are.equal("model_not_found", answer_of(url, "slow"))
     program:file("agents.lua", "this is no Lua")
     assert(child:kill "HUP")
+    programs.read_until(child, "could not be loaded anew[^\n]*agents.lua:1", "stderr")
     program:file("agents.lua", assistant("carol", "I am wrong") .. "error('no')")
     assert(child:kill "HUP")
+    programs.read_until(child, "could not be loaded anew[^\n]*no\n", "stderr")
     assert.are.same({ "I am new", "model_not_found" }, { answer_of(url, "bob"), answer_of(url, "carol") })
     group:wait()
     assert.are.equal("data: [DONE]\n\n", text:sub(-14))
+  end)
+
+  it("answers with what was loaded before while scripts are loaded anew", function()
+    local program <close> = programs.new()
+    local ROUTE = [[
+      require("perilune").on("authenticate", function(request)
+        return request:header "x-user" and { name = "eve", models = { "none" } }
+      end)
+    ]]
+    local child <close>, url = serve(program, assistant("bob", "I am old") .. ROUTE)
+    local SLOW_LOAD = [[
+      require("perilune.sys.log").write("warn", "script", "the load has begun")
+      while not io.open("go", "r") do require("perilune").sleep(0.01) end
+    ]]
+    program:file("agents.lua", assistant("carol", "I am new") .. SLOW_LOAD)
+    assert(child:kill "HUP")
+    programs.read_until(child, "the load has begun", "stderr")
+    assert.are.same({ "I am old", "model_not_found" }, { answer_of(url, "bob"), answer_of(url, "carol") })
+    assert.are.equal(403, (ask(url .. "/v1/chat/completions", { body = chat "assistant/bob", headers = { ["x-user"] = "eve" } })))
+    program:file("go", "")
+    wait_until("the new one answers", function()
+      return answer_of(url, "carol") == "I am new"
+    end)
+    assert.are.equal("model_not_found", answer_of(url, "bob"))
   end)
 
   it("loads them anew by itself with --watch", function()

@@ -28,6 +28,16 @@ describe("tasks", function()
     assert.equal("done", one:state())
   end)
 
+  it("are equal where they are the same one", function()
+    local same, other
+    local one = task.spawn(function()
+      same = task.current() == task.current()
+      return task.current()
+    end)
+    other = task.current()
+    assert.same({ true, true, false, false }, { one:wait() == one, same, other == one, other == task.signal() })
+  end)
+
   it("raise their error to whoever waits, with a traceback", function()
     local failing = task.spawn(function()
       error("broken")

@@ -1,6 +1,7 @@
 -- What a script defines for `perilune serve`: routes, jobs at times (agent/schedule.lua), and functions that take part in every request.
 -- They are kept here; serve runs them.
 local check = require "perilune.std.check"
+local defined = require "perilune.agent.defined"
 local log = require "perilune.sys.log"
 
 local M = {}
@@ -27,10 +28,14 @@ function M.none()
 end
 
 
----What the scripts of this application have defined.
+---What the scripts of this application have defined; for the task that loads them anew, what they have so far.
 ---@param app perilune.App
 ---@return perilune.Hooks
 function M.of(app)
+  local draft = defined.draft()
+  if draft then
+    return draft.hooks
+  end
   app.hooks = app.hooks or M.none()
   return app.hooks
 end

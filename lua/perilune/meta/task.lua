@@ -91,7 +91,7 @@ function M.group() end
 ---@return perilune.TaskSignal
 function M.signal() end
 
----@return perilune.Task the running task
+---@return perilune.Task the running task; handles of one task are equal
 function M.current() end
 
 ---@return integer tasks alive

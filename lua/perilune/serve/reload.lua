@@ -70,25 +70,46 @@ function M.loaded()
 end
 
 
----Loads the scripts anew. When one fails everything stays as it was, and the log says why.
+-- Loads all scripts into a draft, and makes routes of it.
+local function load_draft(server, paths, kept)
+  local modules = forget_modules(kept)
+  local fresh = hooks.none()
+  defined.begin(fresh)
+  local ok, err = pcall(function()
+    M.load(paths)
+    server:load_routes()
+  end)
+  defined.finish(ok)
+  if ok then
+    server.app.hooks = fresh
+    return true
+  end
+  for name, module in pairs(modules) do
+    package.loaded[name] = module
+  end
+  return false, err
+end
+
+
+local loading -- a signal, while scripts are loaded anew
+
+
+---Loads the scripts anew. When one fails everything stays as it was, and the log says why. Requests that come meanwhile get what was
+---loaded before.
 ---@param server perilune.Server
 ---@param paths string[]
 ---@param kept table<string, true>
 ---@return boolean
 function M.reload(server, paths, kept)
-  local app = server.app
-  local before = { hooks = app.hooks, defined = defined.swap({}), modules = forget_modules(kept) }
-  app.hooks = hooks.none()
-  local ok, err = pcall(function()
-    M.load(paths)
-    server:load_routes()
-  end)
+  while loading do
+    loading:wait()
+  end
+  local loaded = task.signal()
+  loading = loaded
+  local ok, err = load_draft(server, paths, kept)
+  loading = nil
+  loaded:wake()
   if not ok then
-    app.hooks = before.hooks
-    defined.swap(before.defined)
-    for name, module in pairs(before.modules) do
-      package.loaded[name] = module
-    end
     log.write("error", "serve", "the scripts could not be loaded anew; what was loaded before stays: " .. errors.wrap(err).message)
     return false
   end
