@@ -99,7 +99,7 @@ function M.stream(exchange, name, messages, options)
   local db, account = exchange.server.db, exchange.key.account
   local thread = errors.must(threads.create(db, { metadata = { request_id = exchange.id }, account = account }))
   local job = jobs.new(exchange.app, thread, assistant, nil, {
-    messages = messages, hands_back = true, account = account, asked = { api = "chat", assistant = name },
+    messages = messages, hands_back = true, account = account, asked = { api = "chat", assistant = name, model = "assistant/" .. name },
     wrap = function(model, model_name)
       return exchange:bill(model, model_name)
     end,

@@ -31,6 +31,7 @@ local HOLD_TRIES = 3
 ---@field charge_id fun(): string a name for each question
 ---@field name string "provider/model"
 ---@field asked string as the client calls it
+---@field label? string the same where it is a word of the operator's (serve/names.lua), which may have a rate of its own
 ---@field settings perilune.Settings
 ---@field run_id? string
 ---@field observe? fun(seen: table, event: table) see serve/observed.lua
@@ -194,7 +195,7 @@ function methods:stream(request, limits)
     options = options, id = options.charge_id(), request = request, bytes = 0, calls = 0, is_settled = false, started = clock.mono(),
   }, seen)
   if key.account_no ~= 0 then
-    state.rate = pricing.rate(options.settings, options.name, options.asked)
+    state.rate = pricing.rate(options.settings, options.name, options.label)
     if key.is_prepaid then
       if not state.rate then
         pricing.refuse(options.asked)

@@ -2,9 +2,8 @@
 local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
-local family = require "perilune.model.family"
+local names = require "perilune.serve.names"
 local pricing = require "perilune.serve.pricing"
-local problem = require "perilune.serve.problem"
 local task = require "perilune.sys.task"
 
 local M = {}
@@ -23,30 +22,12 @@ local operations = { embeddings = "embeddings", images = "generate_content" }
 ---@field completion_tokens? integer that may come, where what comes has tokens
 
 
--- Whom it will be asked of: "provider/model". Chance has not chosen yet when nobody is named.
-local function full_name(exchange, options)
-  if options.name == "auto" then
-    return "auto"
-  end
-  local plan, err = family.plan(options.family, options.name, exchange.app.settings)
-  if plan then
-    local target = plan:order()[1].target
-    return target.name .. "/" .. target.model
-  elseif err.kind ~= "configuration" then
-    error(err, 0)
-  end
-  error(problem.new {
-    status = 404, type = "invalid_request_error", code = "model_not_found", param = "model", message = err.message, is_retryable = false,
-  }, 0)
-end
-
-
 -- The rate; nil where nobody pays.
 local function rate_of(server, key, full, name)
   if key.account_no == 0 then
     return nil
   end
-  local rate = pricing.rate(server.settings, full, name)
+  local rate = pricing.rate(server.settings, full)
   if not rate and key.is_prepaid then
     pricing.refuse(name)
   end
@@ -133,7 +114,7 @@ end
 -- Opens the books of a request: from here on they are closed, whatever happens.
 local function open(exchange, options)
   local server, key = exchange.server, exchange.key
-  local rate = rate_of(server, key, full_name(exchange, options), options.name)
+  local rate = rate_of(server, key, names.full(exchange.app, options.family, options.name), options.name)
   local self = {
     server = server, key = key, id = exchange:charge_id(), options = options, rate = rate, started = clock.mono(),
     started_at = clock.wall(),

@@ -2,6 +2,7 @@
 local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
 local json = require "perilune.json"
+local names = require "perilune.serve.names"
 local problem = require "perilune.serve.problem"
 local sse = require "perilune.serve.sse"
 
@@ -224,31 +225,23 @@ function methods:events(options)
 end
 
 
--- May the key use that model? Patterns have `*` for anything.
-local function allows(patterns, name)
-  for _, pattern in ipairs(patterns) do
-    local lua_pattern = "^" .. pattern:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*") .. "$"
-    if name:find(lua_pattern) then
+---May the key use that model?
+---@param full string "provider/model", or a label (serve/names.lua)
+---@return boolean
+function methods:may_use(full)
+  local patterns = self.key.scopes.models
+  for _, pattern in ipairs(patterns or {}) do
+    if names.fits(pattern, full) then
       return true
     end
   end
-  return false
+  return not patterns
 end
 
 
----May the key use what is called so?
----@param name string
----@return boolean
-function methods:may_use(name)
-  local patterns = self.key.scopes.models
-  return not patterns or allows(patterns, name)
-end
-
-
----Raises unless the key may use what is called so.
----@param name string
-function methods:check_model(name)
-  if not self:may_use(name) then
+-- Raises unless the key may use what a name is read as.
+local function check_model(self, name, family)
+  if self.key.scopes.models and not self:may_use(names.full(self.app, family, name)) then
     error(problem.new {
       status = 403, type = "permission_error", code = "model_not_allowed", param = "model", is_retryable = false,
       message = ("This key may not use the model '%s'."):format(name),
@@ -257,10 +250,11 @@ function methods:check_model(name)
 end
 
 
----A name of a model as clients write it, checked.
+---A name of a model as clients write it, checked: it is a name, and the key may use what it is read as.
 ---@param name any
+---@param family? perilune.Family "models" by default
 ---@return string
-function methods:model_named(name)
+function methods:model_named(name, family)
   if type(name) ~= "string" or name == "" then
     problem.invalid("model", "'model' is missing: a model like \"openai/gpt-4o-mini\", \"auto\", or \"assistant/NAME\".",
       "missing_required_parameter")
@@ -268,7 +262,7 @@ function methods:model_named(name)
     problem.invalid("model", "'model' is no name of a model.")
   end
   self.model_name = name
-  self:check_model(name)
+  check_model(self, name, family or "models")
   return name
 end
 
@@ -295,7 +289,7 @@ end
 ---The accounts around a model: what is asked of it is paid for by the caller's key.
 ---@param model table
 ---@param name string "provider/model"
----@param options? { writes_attempts: boolean?, run_id: string? }
+---@param options? perilune.serve.BillOptions
 ---@return table model
 function methods:bill(model, name, options)
   return self.server:bill(self, model, name, options)

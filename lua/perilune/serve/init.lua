@@ -11,6 +11,7 @@ local housekeeping = require "perilune.serve.housekeeping"
 local log = require "perilune.sys.log"
 local metrics = require "perilune.serve.metrics"
 local model_lists = require "perilune.serve.model_list"
+local names = require "perilune.serve.names"
 local observed = require "perilune.serve.observed"
 local proc = require "perilune.sys.proc"
 local proxy = require "perilune.serve.proxy"
@@ -84,14 +85,6 @@ function methods:forget_models()
 end
 
 
--- "provider/model" of whoever is asked first; nil where chance says it.
-local function target_name(model)
-  local plan = model.plan
-  local first = plan and not plan.choices and plan.listed[1]
-  return first and first.target.name .. "/" .. first.target.model or nil
-end
-
-
 ---What answers for the name of a model, without accounts; made once. Raises when nothing does.
 ---@param name string "provider/model", a model's name, or "auto"
 ---@return table model
@@ -100,7 +93,7 @@ function methods:model(name)
   local known = self.models[name]
   if not known then
     local model, full = self.app:model { name }
-    known = { model = model, name = target_name(model) or full }
+    known = { model = model, name = names.of(model) or full }
     if self.model_count >= MODELS_MAX then
       self:forget_models()
     end
@@ -110,17 +103,31 @@ function methods:model(name)
 end
 
 
+-- The accounts around a model; `options` says who pays, and what the client called it.
+local function billed(self, model, name, options)
+  options.name = names.of(model) or name
+  options.asked = options.asked or options.name
+  options.label = names.is_label(self.app, "models", options.asked) and options.asked or nil
+  options.db, options.settings, options.owner = self.db, self.settings, self.owner
+  return billing.new(model, options)
+end
+
+
+---@class perilune.serve.BillOptions
+---@field asked? string what the client called it; else what this request named
+---@field run_id? string
+---@field writes_attempts? boolean
+
 ---The accounts around a model, and what looks at its answers for the metrics.
 ---@param exchange perilune.Exchange
 ---@param model table
----@param name string
----@param options? { writes_attempts: boolean?, run_id: string? }
+---@param name string where nobody can say who is asked first
+---@param options? perilune.serve.BillOptions
 ---@return table model
 function methods:bill(exchange, model, name, options)
   options = options or {}
-  return billing.new(model, {
-    db = self.db, key = exchange.key, name = name, asked = exchange.model_name or name, settings = self.settings, owner = self.owner,
-    run_id = options.run_id, writes_attempts = options.writes_attempts,
+  return billed(self, model, name, {
+    key = exchange.key, asked = options.asked or exchange.model_name, run_id = options.run_id, writes_attempts = options.writes_attempts,
     charge_id = function()
       return exchange:charge_id()
     end,
@@ -132,7 +139,7 @@ end
 ---The accounts around a model of a run that nobody asks for at the moment: its account pays.
 ---@param row perilune.RunRow
 ---@param model table
----@param name string
+---@param name string where nobody can say who is asked first
 ---@return table model
 function methods:bill_account(row, model, name)
   local key = auth.LOCAL
@@ -140,8 +147,8 @@ function methods:bill_account(row, model, name)
     local account = errors.must(accounts.get(self.db, row.account))
     key = { account = account.id, account_no = account.no, is_prepaid = account.is_prepaid, tier = account.tier, limits = {}, scopes = {} }
   end
-  return billing.new(model, {
-    db = self.db, key = key, name = name, asked = name, settings = self.settings, owner = self.owner, run_id = row.id,
+  return billed(self, model, name, {
+    key = key, asked = row.asked and row.asked.model, run_id = row.id,
     charge_id = function()
       return token.id("req")
     end,

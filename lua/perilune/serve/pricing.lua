@@ -3,6 +3,7 @@
 -- 2 * 10^6 of each kind, so that four products add up to less than 8 * 10^18.
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
+local names = require "perilune.serve.names"
 local prices = require "perilune.model.prices"
 local problem = require "perilune.serve.problem"
 local tables = require "perilune.std.tables"
@@ -40,17 +41,11 @@ local function integer_rate(credits_number)
 end
 
 
-local function matches(pattern, name)
-  local lua_pattern = "^" .. pattern:lower():gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*") .. "$"
-  return name:lower():find(lua_pattern) ~= nil
-end
-
-
 local function band_of(settings, name)
   local bands = settings.bands or {}
   for _, band in ipairs(tables.sorted_keys(bands)) do
     for _, pattern in ipairs(bands[band].models or {}) do
-      if matches(pattern, name) then
+      if names.fits(pattern:lower(), name:lower()) then
         return band, bands[band]
       end
     end
@@ -61,11 +56,11 @@ end
 ---The rate of a model; nil when neither a band nor a price says it.
 ---@param settings perilune.Settings
 ---@param name string "provider/model"
----@param asked? string as the client called it
+---@param label? string what the client called it, where that is a word of the operator's (serve/names.lua): a band of it goes first
 ---@return perilune.Rate?
-function M.rate(settings, name, asked)
+function M.rate(settings, name, label)
   local own = settings.credits or {}
-  local band, row = band_of(own, asked or name)
+  local band, row = band_of(own, label or name)
   if not band then
     band, row = band_of(own, name)
   end

@@ -24,7 +24,7 @@ local EXPIRES_SECONDS = 600
 local function payer(exchange, run)
   return function(model, name)
     if run.account == exchange.key.account then
-      return exchange:bill(model, name, { run_id = run.id })
+      return exchange:bill(model, name, { run_id = run.id, asked = run.asked and run.asked.model })
     end
     return exchange.server:bill_account(run, model, name)
   end
@@ -44,7 +44,7 @@ function M.new_job(exchange, thread, request)
   return run_jobs.job(exchange.app, thread, request.asked, {
     run_id = run_id, account = account, metadata = request.metadata, messages = messages[1] and messages or nil,
     expires_at = clock.wall() + (exchange.server.options.run_expires_seconds or EXPIRES_SECONDS),
-    wrap = payer(exchange, { id = run_id, account = account }),
+    wrap = payer(exchange, { id = run_id, account = account, asked = request.asked }),
   })
 end
 

@@ -15,6 +15,7 @@ local M = {}
 
 ---@class perilune.serve.Asked what runs.asked holds, beside what a family wants to show again
 ---@field api string "assistants", "responses", "chat"
+---@field model string what the client called whoever answers: it may have a rate of its own
 ---@field assistant? string the name or the id of the assistant; nil: one that is made for the request
 ---@field overrides? table options of the assistant that are different, as data
 ---@field tools? table[] tools of the client: { name, description, parameters, strict }

@@ -20,9 +20,9 @@ local EFFORTS = { "none", "minimal", "low", "medium", "high", "xhigh" }
 ---@field is_streamed boolean
 
 -- Raises unless the key may use the model that will answer: the one that is named, the row's, or what a script has made of it.
-local function check_model(exchange, found, model)
+local function checked_model(exchange, found, model)
   local own = found.row and found.row.definition.model
-  exchange:model_named(model or type(own) == "string" and own or "assistant/" .. (found.row and found.row.name or found.ref))
+  return exchange:model_named(model or type(own) == "string" and own or "assistant/" .. (found.row and found.row.name or found.ref))
 end
 
 
@@ -104,10 +104,10 @@ function M.read(exchange)
   if not overrides.tool_choice and type(own_choice) == "table" and not names[own_choice.name] then
     overrides.tool_choice = "auto" -- the assistant's own names a tool that this run has not
   end
-  check_model(exchange, found, overrides.model)
+  local model = checked_model(exchange, found, overrides.model)
   local messages = fields.messages(body, "additional_messages")
   local asked = {
-    api = "assistants", assistant = found.ref, assistant_id = found.id, overrides = overrides, tools = tools,
+    api = "assistants", model = model, assistant = found.ref, assistant_id = found.id, overrides = overrides, tools = tools,
     has_own_tools = tools ~= nil or nil, inputs = #messages,
   }
   overrides.instructions, asked.instructions_after = instructions_of(body)

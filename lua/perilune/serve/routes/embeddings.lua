@@ -53,7 +53,7 @@ end
 
 local function embed(exchange)
   local body = exchange:body()
-  local name, texts = exchange:model_named(body.model), texts_of(body.input)
+  local name, texts = exchange:model_named(body.model, "embeddings"), texts_of(body.input)
   local format, dimensions, user = present(body.encoding_format) or "float", present(body.dimensions), present(body.user)
   if format ~= "float" and format ~= "base64" then
     problem.invalid("encoding_format", "'encoding_format' must be \"float\" or \"base64\".")

@@ -32,7 +32,7 @@ local function options_of(exchange, body)
     problem.invalid(err.message:match("'([%w_]+)'"), (err.message:gsub("^image: ", "")))
   end
   local model = body.model
-  options.model = exchange:model_named((model == nil or model == json.null) and "auto" or model)
+  options.model = exchange:model_named((model == nil or model == json.null) and "auto" or model, "images")
   return options
 end
 
