@@ -133,16 +133,21 @@ describe("a hostile client", function()
   it("(53) whose fields are of the wrong kind gets 400 that names the field", function()
     local server <close> = kit.start {}
     for field, value in pairs {
-      model = 5, messages = "text", temperature = "hot", tools = "all", stream_options = 1, max_tokens = -1, n = 0, stop = 5,
-      response_format = "json", tool_choice = 7,
+      model = 5, messages = "text", temperature = "hot", tools = "all", stream_options = 1, stream = "yes", max_tokens = -1,
+      n = 0, stop = 5, response_format = "json", tool_choice = 7,
     } do
       local body = { model = "offline/demo", messages = question.messages }
       body[field] = value
       local answer = server:post("/v1/chat/completions", body)
-      assert.is_true(answer.status == 400 or field == "stream_options" and answer.status == 200, field .. ": " .. answer.text)
-      if answer.status == 400 then
-        verdict(answer, field)
-      end
+      assert.are.equal(400, answer.status, field .. ": " .. answer.text)
+      verdict(answer, field)
+    end
+    local asked = {
+      model = "offline/demo", max_tokens = 5, stream = "yes", messages = question.messages, input = "Hello", prompt = "Hello",
+    }
+    for _, path in ipairs { "/v1/messages", "/v1/completions", "/v1/responses" } do
+      local answer = server:post(path, asked)
+      assert.are.same({ 400, true }, { answer.status, answer.text:find("stream", 1, true) ~= nil }, path .. ": " .. answer.text)
     end
     assert.are.equal(200, server:get("/health").status)
   end)

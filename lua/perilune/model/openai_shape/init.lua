@@ -323,6 +323,23 @@ function M.without_extras(body)
 end
 
 
+-- Is a stream wanted, and its usage? In that order; or nil and an error.
+local function decode_stream(given)
+  local options, err = {}, nil
+  if given.stream ~= nil and type(given.stream) ~= "boolean" then
+    return shape.refuse("stream", "must be true or false, not a %s", type(given.stream))
+  elseif given.stream_options ~= nil then
+    options, err = object("stream_options", given.stream_options)
+  end
+  if not options then
+    return nil, err
+  elseif options.include_usage ~= nil and type(options.include_usage) ~= "boolean" then
+    return shape.refuse("stream_options.include_usage", "must be true or false, not a %s", type(options.include_usage))
+  end
+  return given.stream == true, options.include_usage == true
+end
+
+
 ---@class perilune.OpenAiRequest a chat.completions request in our own form
 ---@field model? string
 ---@field messages perilune.Message[]
@@ -343,8 +360,11 @@ function M.request(body)
   elseif given.messages == nil then
     return shape.refuse("messages", "is missing")
   end
-  local asked = { model = given.model, options = decode_options(given), is_streamed = given.stream == true }
-  asked.include_usage = type(given.stream_options) == "table" and given.stream_options.include_usage == true
+  local is_streamed, include_usage = decode_stream(given)
+  if is_streamed == nil then
+    return nil, include_usage
+  end
+  local asked = { model = given.model, options = decode_options(given), is_streamed = is_streamed, include_usage = include_usage }
   asked.messages, err = each("messages", given.messages, decode_message)
   if asked.messages and given.tools ~= nil then
     asked.options.tools, err = each("tools", given.tools, decode_tool)

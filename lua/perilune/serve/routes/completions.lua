@@ -32,6 +32,9 @@ end
 
 local function read(exchange)
   local body = exchange:body()
+  if body.stream ~= nil and body.stream ~= null and type(body.stream) ~= "boolean" then
+    problem.invalid("stream", "'stream' must be true or false.")
+  end
   local name, options = exchange:model_named(body.model), { stream = body.stream == true }
   for _, option in ipairs(taken) do
     options[option] = body[option] ~= null and body[option] or nil

@@ -308,6 +308,8 @@ local function check_fields(body, is_counted)
     invalid("model", "Field required", "missing_required_parameter")
   elseif not is_counted and math.type(body.max_tokens) ~= "integer" then
     invalid("max_tokens", "must be a whole number", "missing_required_parameter")
+  elseif present(body.stream) ~= nil and type(body.stream) ~= "boolean" then
+    invalid("stream", "must be true or false")
   end
   for _, name in ipairs(unsupported) do
     local value = present(body[name])
