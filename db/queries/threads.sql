@@ -86,11 +86,13 @@ ORDER BY no DESC
 LIMIT $4;
 
 -- name: thread_search_messages (thread_id, json_text, after, limit)
-SELECT pk & 1048575 AS seq, body FROM messages
-WHERE pk > ((SELECT no FROM threads WHERE id = $1) << 20) + $3
-  AND pk < ((SELECT no FROM threads WHERE id = $1) + 1) << 20
-  AND body LIKE $2 ESCAPE '\'
-ORDER BY pk
+-- Without those that are deleted.
+SELECT messages.pk & 1048575 AS seq, body, deleted
+FROM messages LEFT JOIN message_notes ON message_notes.pk = messages.pk
+WHERE messages.pk > ((SELECT no FROM threads WHERE id = $1) << 20) + $3
+  AND messages.pk < ((SELECT no FROM threads WHERE id = $1) + 1) << 20
+  AND body LIKE $2 ESCAPE '\' AND COALESCE(deleted, '') <> '["message"]'
+ORDER BY messages.pk
 LIMIT $4;
 
 -- name: thread_summaries (thread_id)

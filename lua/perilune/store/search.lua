@@ -1,6 +1,7 @@
 -- Searching threads: the database finds rows that hold the text, and what is shown is looked up in them, since a row is JSON and also
 -- holds names that nobody wrote. Without regard to the case of ASCII letters.
 local json = require "perilune.json"
+local notes = require "perilune.store.notes"
 local rows = require "perilune.store.rows"
 local text = require "perilune.std.text"
 local threads = require "perilune.store.threads"
@@ -58,12 +59,12 @@ local function find_message(db, thread, json_pattern, wanted)
       return nil, err
     end
     for _, row in ipairs(list) do
-      local message
-      message, err = json.decode(row.body)
-      if not message then
+      local kept
+      kept, err = rows.decode(row, { "body", "deleted" }, {})
+      if not kept then
         return nil, err
       end
-      local found = each_text(message, function(said)
+      local found = each_text(kept.deleted and notes.without(kept.body, kept.deleted) or kept.body, function(said)
         return excerpt(said, wanted)
       end)
       if found then

@@ -1,6 +1,7 @@
 local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local messages = require "perilune.store.messages"
+local notes = require "perilune.store.notes"
 local runs = require "perilune.store.runs"
 local search = require "perilune.store.search"
 local store = require "perilune.store"
@@ -182,6 +183,18 @@ describe("perilune.store.threads", function()
         add(assert(threads.create(db)), "x")
       end
       assert.same({ "long: message151 the content" }, found("content", { limit = 1 }))
+    end)
+
+    it("does not find what was deleted", function()
+      local thread = assert(threads.create(db, { key = "k" }))
+      add(thread, "a red moon", "a blue moon")
+      assert(messages.append(db, thread, { role = "assistant", content = "a green moon", reasoning = "cheese" }))
+      assert(notes.delete_part(db, thread, 1, notes.WHOLE))
+      assert(notes.delete_part(db, thread, 3, "content"))
+      assert.same({ "k: message2 a blue moon" }, found "moon")
+      assert.same({ "k: message3 cheese" }, found "cheese")
+      assert.same({}, found "red")
+      assert.same({}, found "green")
     end)
 
     it("gives pages", function()
