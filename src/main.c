@@ -151,6 +151,18 @@ static void wind_down(struct host *h)
     tasks_kill_all(h->tasks);
 }
 
+/* Children that were killed, but have not gone yet. */
+static void await_children(struct host *h)
+{
+    struct loop_timer limit = {0};
+    int64_t until_ms = clock_mono_ms(h->clock) + PROC_END_MS, left_ms;
+    while (loop_handles(h->loop) && (left_ms = until_ms - clock_mono_ms(h->clock)) > 0) {
+        loop_timer_start(h->loop, &limit, left_ms, on_grace_over);
+        loop_step(h->loop, LOOP_WAIT);
+        loop_timer_stop(h->loop, &limit);
+    }
+}
+
 static void tear_down(struct program *p)
 {
     struct host *h = &p->host;
@@ -161,6 +173,7 @@ static void tear_down(struct program *p)
     lua_close(h->L);
     pool_deinit(&p->budget.pool);
     fetcher_free(h->fetcher);
+    await_children(h);
     tasks_free(h->tasks);
     int left = loop_close(h->loop);
     health_free(h->health);

@@ -72,6 +72,7 @@
 #define PROC_TERM_MS 2000                    /* from SIGTERM to SIGKILL, when a child is out of time */
 #define PROC_DRAIN_MS 2000                   /* after its exit: how long something it left behind may hold its output open */
 #define PROC_REAP_MS 20                      /* how long closing waits for a killed child before it leaves that to the loop */
+#define PROC_END_MS 1000                     /* how long the end of the program waits for those */
 
 /* Standard input. */
 #define CONSOLE_LINE_BYTES_MAX (1u << 20)
