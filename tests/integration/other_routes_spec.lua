@@ -442,6 +442,30 @@ describe("the list of models", function()
     assert.are.equal("not_found_error", server:get("/v1/models/nonesuch", headers).body.error.type)
   end)
 
+  it("has pages for Anthropic's clients, forwards and backwards", function()
+    local server <close> = kit.start { define = define }
+    local headers = { ["anthropic-version"] = "2023-06-01" }
+    local all = ids(server:get("/v1/models", headers).body.data)
+    local function page(query)
+      return server:get("/v1/models?limit=2" .. query, headers)
+    end
+    local up, list = {}, page("").body
+    while true do
+      up = table.move(ids(list.data), 1, #list.data, #up + 1, up)
+      if not list.has_more then
+        break
+      end
+      list = page("&after_id=" .. list.last_id).body
+    end
+    assert.are.same(all, up)
+    list = page("&before_id=" .. all[#all]).body
+    assert.are.same({ all[#all - 2], all[#all - 1], true }, { list.first_id, list.last_id, list.has_more })
+    assert.are.same({ { all[1] }, false }, { ids(page("&before_id=" .. all[2]).body.data), page("&before_id=" .. all[2]).body.has_more })
+    for _, query in ipairs { "after_id=nonesuch", "limit=0" } do
+      assert.are.equal(400, server:get("/v1/models?" .. query, headers).status)
+    end
+  end)
+
   it("has only what the key may ask", function()
     local server <close> = kit.start { define = define }
     local text = assert(keys.create(server.server.db, { name = "a", scopes = { models = { "assistant/b*" } } }))

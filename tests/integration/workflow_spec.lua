@@ -227,13 +227,14 @@ print(perilune.json.encode(execution:wait()))
 ]]
 
 
+-- Waits until a process that runs it has come so far; what a former process has left says nothing.
 local function wait_for_status(program, id, status)
   local db <close> = assert(store.open(program.db))
   task.deadline(20, function()
     repeat
       task.sleep(0.01)
       local row = workflows.get(db, "publish", id)
-    until row and row.status == status
+    until row and row.status == status and row.lease_owner
   end)
 end
 
