@@ -90,6 +90,20 @@ describe("the models that a key may ask", function()
     end
   end)
 
+  it("leave out assistants of scripts, whatever model is to stand in for theirs", function()
+    local server <close> = kit.start { define = function(perilune)
+      perilune.assistant { name = "bob", model = "offline/demo", instructions = "secret" }
+      perilune.assistant { name = "carol", model = "offline/demo" }
+    end }
+    may_ask(server, "offline/*", "assistant/carol")
+    local asked = { assistant_id = "bob", model = "offline/demo", thread = { messages = { { role = "user", content = "Hello" } } } }
+    assert.are.equal(404, server:post("/v1/threads/runs", asked).status)
+    assert.are.equal(404, server:get("/v1/assistants/asst_bob").status)
+    assert.are.equal("asst_carol", server:get("/v1/assistants/asst_carol").body.id)
+    local list = server:get("/v1/assistants").body.data
+    assert.are.same({ 1, "asst_carol" }, { #list, list[1].id })
+  end)
+
   it("include an alias, an assistant and auto only by that name", function()
     local upstream <close> = start_upstream()
     local server <close> = kit.start {
@@ -124,7 +138,7 @@ end)
 describe("the price of a model", function()
   local bands = {
     cheap = { models = { "*-mini" }, request = 1 }, dear = { models = { "*/o3" }, request = 50 },
-    fast = { models = { "fast" }, request = 2 }, bob = { models = { "assistant/bob" }, request = 3 },
+    fast = { models = { "fast" }, request = 2 }, bob = { models = { "assistant/bob*", "assistant/thrifty" }, request = 3 },
   }
 
   it("is that of the model a name is read as; a label has a price of its own", function()
@@ -147,6 +161,9 @@ describe("the price of a model", function()
     assert.are.equal(1, cost_of(chat, server, "gpt4o mini"))
     assert.are.equal(2, cost_of(chat, server, "fast"))
     assert.are.equal(3, cost_of(chat, server, "assistant/bob"))
+    assert.are.equal(3, cost_of(chat, server, "assistant/asst_bob"))
+    assert.are.equal(200, server:post("/v1/assistants", { name = "thrifty", model = "o3" }).status)
+    assert.are.equal(50, cost_of(chat, server, "assistant/thrifty"))
     assert.are.equal(3, cost_of(function()
       local answer = server:post("/v1/threads/runs", {
         assistant_id = "bob", stream = true, thread = { messages = { { role = "user", content = "Hello" } } },

@@ -1,5 +1,5 @@
--- Assistants as a caller may see them: those of the scripts are everybody's, rows belong to the account that made them. Over HTTP an
--- assistant of a script is called "asst_" and its name; a row has an id of its own.
+-- Assistants as a caller may see them: those of the scripts are for every key that may ask them, rows belong to the account that made
+-- them. Over HTTP an assistant of a script is called "asst_" and its name; a row has an id of its own.
 local assistants = require "perilune.store.assistants"
 local clock = require "perilune.sys.clock"
 local defined = require "perilune.agent.defined"
@@ -19,9 +19,9 @@ local PREFIX = "asst_"
 ---@field row? perilune.AssistantRow nil: a script has defined it
 ---@field defined? perilune.Assistant
 
-local function of_script(name)
-  local assistant = defined.get(name)
-  return assistant and { id = PREFIX .. name, ref = name, defined = assistant }
+local function of_script(exchange, name)
+  local assistant = exchange:may_use("assistant/" .. name) and defined.get(name)
+  return assistant and { id = PREFIX .. name, ref = name, defined = assistant } or nil
 end
 
 
@@ -41,7 +41,7 @@ end
 ---@return perilune.serve.FoundAssistant?
 function M.look(exchange, id)
   local name = id:match("^" .. PREFIX .. "(.+)$")
-  return of_script(id) or name and of_script(name) or of_row(exchange, id) or name and of_row(exchange, name) or nil
+  return of_script(exchange, id) or name and of_script(exchange, name) or of_row(exchange, id) or name and of_row(exchange, name) or nil
 end
 
 
@@ -75,10 +75,10 @@ end
 
 
 -- Those of scripts, in the order of a list that goes up: they come before all rows.
-local function scripted_between(is_up, lower, upper, limit)
+local function scripted_between(exchange, is_up, lower, upper, limit)
   local list = {}
-  for position, name in ipairs(defined.names()) do
-    list[position] = { id = PREFIX .. name, ref = name, defined = defined.get(name) }
+  for _, name in ipairs(defined.names()) do
+    list[#list + 1] = of_script(exchange, name)
   end
   return pages.between(list, is_up, lower, upper, limit)
 end
@@ -94,8 +94,8 @@ local function rows_between(exchange, is_up, lower, upper, limit)
 end
 
 
-local function is_scripted(id)
-  return id ~= nil and of_script(id:match("^" .. PREFIX .. "(.+)$") or "") ~= nil
+local function is_scripted(exchange, id)
+  return id ~= nil and of_script(exchange, id:match("^" .. PREFIX .. "(.+)$") or "") ~= nil
 end
 
 
@@ -107,9 +107,9 @@ end
 function M.list(exchange, page)
   return pages.read(page, function(is_up, lower, upper, limit)
     local list = {}
-    local is_low, is_high = is_scripted(lower), is_scripted(upper)
+    local is_low, is_high = is_scripted(exchange, lower), is_scripted(exchange, upper)
     local function scripts()
-      return (lower == nil or is_low) and scripted_between(is_up, lower, is_high and upper or nil, limit - #list) or {}
+      return (lower == nil or is_low) and scripted_between(exchange, is_up, lower, is_high and upper or nil, limit - #list) or {}
     end
     local function rows()
       return is_high and {} or rows_between(exchange, is_up, not is_low and lower or nil, upper, limit - #list)

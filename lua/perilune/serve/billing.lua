@@ -31,7 +31,7 @@ local HOLD_TRIES = 3
 ---@field charge_id fun(): string a name for each question
 ---@field name string "provider/model"
 ---@field asked string as the client calls it
----@field label? string the same where it is a word of the operator's (serve/names.lua), which may have a rate of its own
+---@field label? string the same where it may have a rate of its own (serve/names.lua)
 ---@field settings perilune.Settings
 ---@field run_id? string
 ---@field observe? fun(seen: table, event: table) see serve/observed.lua

@@ -107,7 +107,7 @@ end
 local function billed(self, model, name, options)
   options.name = names.of(model) or name
   options.asked = options.asked or options.name
-  options.label = names.is_label(self.app, "models", options.asked) and options.asked or nil
+  options.label = names.label(self.app, options.asked)
   options.db, options.settings, options.owner = self.db, self.settings, self.owner
   return billing.new(model, options)
 end

@@ -2,6 +2,7 @@
 -- is taken as it is. Any other name is read as some provider's model ("gpt4o mini" as openai/gpt-4o-mini), and what it is read as is what
 -- a key may ask and what has a price: what a client happened to write is neither.
 local choice = require "perilune.model.choice"
+local defined = require "perilune.agent.defined"
 local hooks = require "perilune.agent.hooks"
 local problem = require "perilune.serve.problem"
 
@@ -15,6 +16,21 @@ local M = {}
 ---@return boolean
 function M.is_label(app, family, name)
   return name == "auto" or family == "models" and (name:find("^assistant/.") ~= nil or hooks.of(app).aliases[name] ~= nil)
+end
+
+
+---The name that may have a rate of its own: "auto", an alias, or "assistant/NAME" of a script. Assistants that clients make are not the
+---operator's: they cost what their models cost.
+---@param app perilune.App
+---@param name string as the client called it
+---@return string?
+function M.label(app, name)
+  local assistant = name:match("^assistant/(.+)$")
+  if not assistant then
+    return M.is_label(app, "models", name) and name or nil
+  end
+  local scripted = defined.get(assistant) or defined.get(assistant:match("^asst_(.+)$") or "")
+  return scripted and "assistant/" .. scripted.name or nil
 end
 
 

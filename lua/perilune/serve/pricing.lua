@@ -56,7 +56,7 @@ end
 ---The rate of a model; nil when neither a band nor a price says it.
 ---@param settings perilune.Settings
 ---@param name string "provider/model"
----@param label? string what the client called it, where that is a word of the operator's (serve/names.lua): a band of it goes first
+---@param label? string what the client called it, where that may have a rate of its own (serve/names.lua): a band of it goes first
 ---@return perilune.Rate?
 function M.rate(settings, name, label)
   local own = settings.credits or {}
