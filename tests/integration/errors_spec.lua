@@ -266,7 +266,7 @@ describe("a cancel", function()
   it("by a deadline closes the provider's socket and is a timeout", function()
     local server <close> = replay.serve { replay.stalled(text, HALF_BYTES) }
     local client = client_of { OPENAI_BASE_URL = server.url }
-    local err = select(2, perilune.try(client.chat, client, "Hello", { timeout = 0.05 }))
+    local err = select(2, perilune.try(client.chat, client, "Hello", { timeout = 0.5 }))
     assert.are.same({ "timeout", "deadline" }, { err.kind, err.code })
     server:wait_until(function() return server.requests[1].is_over end)
     assert.are.equal(0, fetch.live())

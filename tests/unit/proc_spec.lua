@@ -105,19 +105,19 @@ describe("perilune.sys.proc.run", function()
 
   it("stops a child that is out of time, and keeps what it had said", function()
     local before = clock.mono()
-    local result, err = proc.run { argv = { "sh", "-c", "echo partial; sleep 30" }, timeout = 0.05 }
+    local result, err = proc.run { argv = { "sh", "-c", "echo partial; sleep 30" }, timeout = 0.5 }
     assert.is_nil(result)
     assert.equal("timeout", err.kind)
     assert.equal("partial\n", err.details.stdout)
-    assert.is_true(clock.mono() - before < 1.5)
+    assert.is_true(clock.mono() - before < 5)
   end)
 
   it("kills one that ignores SIGTERM", function()
     local before = clock.mono()
-    local _, err = proc.run { argv = { "sh", "-c", "trap '' TERM; echo $$; sleep 30; sleep 30" }, timeout = 0.05 }
+    local _, err = proc.run { argv = { "sh", "-c", "trap '' TERM; echo $$; sleep 30; sleep 30" }, timeout = 0.5 }
     assert.equal("timeout", err.kind)
     local elapsed = clock.mono() - before
-    assert.is_true(elapsed > 1.9 and elapsed < 4, elapsed)
+    assert.is_true(elapsed > 2.4 and elapsed < 8, elapsed)
     assert.is_true(is_gone(tonumber(err.details.stdout)))
   end)
 
@@ -126,7 +126,7 @@ describe("perilune.sys.proc.run", function()
     local result = assert(proc.run { argv = { "sh", "-c", "sleep 30 & echo $!" } })
     assert.equal(0, result.status)
     assert.is_true(result.truncated)
-    assert.is_true(clock.mono() - before < 4)
+    assert.is_true(clock.mono() - before < 8)
     assert.is_true(wait_until_gone(tonumber(result.stdout)))
   end)
 
