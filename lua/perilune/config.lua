@@ -28,7 +28,7 @@ local RATE_MAX = 1000000
 
 local serve_types = {
   cors = "table", trusted_proxies = "table", hosts = "table", run_expires_seconds = "integer", requests = "integer",
-  connections_per_address = "integer",
+  connections_per_address = "integer", extra_fields = "table",
 }
 
 -- A price, in dollars per million tokens: prices = { ["openai/my-model"] = { input = 1.5, output = 6 } }.

@@ -135,6 +135,49 @@ describe("the models that a key may ask", function()
 end)
 
 
+describe("a field that nobody here knows", function()
+  local question = { model = "openai/gpt-4o-mini", max_tokens = 10, messages = { { role = "user", content = "Hello" } } }
+
+  local function ask(server, more)
+    local body = {}
+    for _, fields in ipairs { question, more } do
+      for name, value in pairs(fields) do
+        body[name] = value
+      end
+    end
+    local answer = server:post("/v1/chat/completions", body)
+    return answer.status
+  end
+
+  it("does not change for a key what is asked, or how much", function()
+    local upstream <close> = start_upstream()
+    local server <close> = kit.start { settings = settings_of(upstream, { serve = { extra_fields = { "routing" } } }) }
+    may_ask(server, "*-mini")
+    assert.are.equal(200, ask(server, {}))
+    local plain = upstream.requests[1].body
+    local function sent(more)
+      assert.are.equal(200, ask(server, more))
+      return upstream.requests[#upstream.requests].body
+    end
+    assert.are.same(plain, sent { provider_specific_params = {
+      model = "o3", n = 50, max_tokens = 100000, messages = {}, max_completion_tokens = 5, models = { "o3" },
+    } })
+    assert.are.same(plain, sent {
+      models = { "o3" }, generationConfig = { maxOutputTokens = 9 }, options = { num_predict = 9 }, web_search_options = {}, store = true,
+    })
+    local body = sent { top_k = 5, routing = "cheap", provider_specific_params = { min_p = 0.5 } }
+    assert.are.same({ "gpt-4o-mini", 5, "cheap", 0.5 }, { body.model, body.top_k, body.routing, body.min_p })
+  end)
+
+  it("goes on to the provider for whoever needs no key", function()
+    local upstream <close> = start_upstream()
+    local server <close> = kit.start { settings = settings_of(upstream) }
+    assert.are.equal(200, ask(server, { web_search_options = { search_context_size = "low" } }))
+    assert.are.equal("low", upstream.requests[#upstream.requests].body.web_search_options.search_context_size)
+  end)
+end)
+
+
 describe("the price of a model", function()
   local bands = {
     cheap = { models = { "*-mini" }, request = 1 }, dear = { models = { "*/o3" }, request = 50 },

@@ -250,7 +250,7 @@ describe("perilune.sys.proc.start", function()
       local child <close> = assert(proc.start { argv = { "sh", "-c", "sleep 30 & echo $!; wait" } })
       inner, outer = tonumber(child:read()), child:pid()
     end
-    assert.is_true(is_gone(outer))
+    assert.is_true(wait_until_gone(outer))
     assert.is_true(wait_until_gone(inner))
   end)
 

@@ -2,13 +2,11 @@
 local assistant_turns = require "perilune.serve.assistant_turns"
 local chat_chunks = require "perilune.serve.shape.chat_chunks"
 local clock = require "perilune.sys.clock"
+local extras = require "perilune.serve.extras"
 local json = require "perilune.json"
 local openai_shape = require "perilune.model.openai_shape"
 local problem = require "perilune.serve.problem"
 local requests = require "perilune.model.request"
-
--- Fields of OpenAI's that concern its own service: nothing here understands them, and other vendors refuse them.
-local ignored = { store = true, metadata = true, service_tier = true, stream_options = true, safety_identifier = true }
 
 
 -- The question, checked.
@@ -19,13 +17,8 @@ local function read(exchange)
   if not asked then
     problem.invalid(err.message:match("^([%w_%[%].]+): "), err.message)
   end
-  local options, params = asked.options, {}
-  for option, value in pairs(options.provider_specific_params or {}) do
-    if not ignored[option] then
-      params[option] = value
-    end
-  end
-  options.provider_specific_params = next(params) and params or nil
+  local options = asked.options
+  options.provider_specific_params = extras.passed(exchange, options.provider_specific_params)
   options.metadata = nil
   options.stream = asked.is_streamed
   local request
