@@ -270,7 +270,11 @@ describe("Messages requests", function()
     assert.are.same({ type = "adaptive" }, encode(request, "claude-opus-5").thinking)
     request.max_tokens = 3000
     local limited = encode(request)
-    assert.is_true(limited.thinking.budget_tokens < limited.max_tokens)
+    assert.are.same({ 1500, 3000 }, { limited.thinking.budget_tokens, limited.max_tokens })
+    request.max_tokens = 2047 -- no room for the least of thinking, and an answer
+    limited = encode(request)
+    assert.are.same({ 2047, 0.3 }, { limited.max_tokens, limited.temperature })
+    assert.is_nil(limited.thinking)
     request.tool_choice, request.tools = "required", { { name = "f" } }
     assert.is_nil(encode(request).thinking)
     request.tool_choice, request.reasoning_effort = nil, "none"

@@ -231,29 +231,35 @@ local function wants_thinking(request)
 end
 
 
+-- How many tokens may be thought, and how many there are in all; nothing where the limit of the request leaves no room for both.
+local function budget_of(body, request, effort)
+  local budget = budgets[effort] or BUDGET_DEFAULT
+  if not (request.max_tokens or request.max_completion_tokens) then
+    return budget, body.max_tokens + budget
+  elseif body.max_tokens >= 2 * BUDGET_MIN then -- the limit covers thinking and answer
+    return budget < body.max_tokens and budget or body.max_tokens // 2, body.max_tokens
+  end
+end
+
+
 local function encode_thinking(body, request, target)
   if not wants_thinking(request) then
     return
   end
   local effort = request.reasoning_effort
   effort = effort ~= "none" and effort or nil
-  body.temperature = nil -- must be the default while thinking
   if model_version(target.model or "") >= 406 then
-    body.thinking = { type = "adaptive" }
+    body.thinking, body.temperature = { type = "adaptive" }, nil -- it must be the default while thinking
     if effort then
       body.output_config = body.output_config or {}
       body.output_config.effort = effort == "minimal" and "low" or effort
     end
     return
   end
-  local budget = budgets[effort] or BUDGET_DEFAULT
-  if not (request.max_tokens or request.max_completion_tokens) then
-    body.max_tokens = body.max_tokens + budget
-  elseif body.max_tokens <= budget then -- the limit covers thinking and answer
-    budget = math.max(BUDGET_MIN, body.max_tokens // 2)
-    body.max_tokens = math.max(body.max_tokens, budget + BUDGET_MIN)
+  local budget, limit = budget_of(body, request, effort)
+  if budget then
+    body.thinking, body.temperature, body.max_tokens = { type = "enabled", budget_tokens = budget }, nil, limit
   end
-  body.thinking = { type = "enabled", budget_tokens = budget }
 end
 
 
