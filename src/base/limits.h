@@ -16,7 +16,6 @@
 #define FETCH_BODY_BYTES_MAX (64u << 20)     /* default for one response body, after decoding */
 #define FETCH_FRAME_BYTES_MAX (8u << 20)     /* one SSE event or line (fault 36) */
 #define FETCH_QUEUE_BYTES_MAX (256u << 10)   /* frames waiting for the script; above it the transfer is paused */
-#define FETCH_READ_BYTES 2048                /* curl's buffer of a transfer: a quiet stream keeps what it has touched of it */
 #define FETCH_POOL_CONNECTIONS 100           /* idle connections kept for reuse */
 #define FETCH_SHARD_TRANSFERS_MAX 500        /* curl's cost grows with the live transfers of a multi handle */
 

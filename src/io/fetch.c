@@ -382,7 +382,6 @@ static void set_transport(struct fetch *f, const struct fetch_options *o)
 {
     const struct curl *c = &f->fetcher->curl;
     c->easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);
-    c->easy_setopt(f->easy, CURLOPT_BUFFERSIZE, (long)FETCH_READ_BYTES);
     c->easy_setopt(f->easy, CURLOPT_QUICK_EXIT, 1L); /* the end of a fetch does not wait for a resolver that hangs */
     c->easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     c->easy_setopt(f->easy, CURLOPT_HTTP_VERSION, (long)(o->is_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
