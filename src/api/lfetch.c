@@ -6,6 +6,7 @@
 #include "../io/fetch.h"
 
 #include "../base/limits.h"
+#include "../base/utf8.h"
 #include "../script/args.h"
 #include "../script/host.h"
 #include "../script/task.h"
@@ -15,6 +16,7 @@
 
 #define FETCH_TYPE "perilune.fetch"
 #define HEADERS_MAX 200
+#define TEXTS_BYTES_MAX 8192 /* of texts that are taken together */
 
 struct handle {
     struct fetch *fetch; /* NULL: closed */
@@ -300,6 +302,66 @@ static int m_head(lua_State *L)
     return head_or_wait(L);
 }
 
+/* Frames that differ in a text alone */
+
+static bool is_plain(struct slice text)
+{
+    const char *end = text.p + text.n;
+    for (const char *p = text.p; p < end;) {
+        int n = utf8_at(p, end);
+        if (n < 1 || (unsigned char)*p < 0x20 || *p == '"' || *p == '\\')
+            return false;
+        p += n;
+    }
+    return text.n > 0;
+}
+
+/* What stands between the two in the frame that comes next, where JSON writes that as it is. */
+static bool text_between(const struct fetch *f, struct slice before, struct slice after, struct slice *text)
+{
+    struct slice data, event;
+    if (!fetch_peek(f, &data, &event) || event.n || data.n <= before.n + after.n || memcmp(data.p, before.p, before.n) != 0 ||
+        memcmp(data.p + data.n - after.n, after.p, after.n) != 0)
+        return false;
+    *text = (struct slice){data.p + before.n, data.n - before.n - after.n};
+    return is_plain(*text);
+}
+
+/* Takes the frames that have come and are like that -> text, nil, count, pieces?; nothing when the next one is not. */
+static int take_texts(lua_State *L, struct handle *h)
+{
+    char joined[TEXTS_BYTES_MAX];
+    size_t n = 0;
+    lua_Integer count = 0;
+    bool wants_pieces = lua_toboolean(L, 4);
+    struct slice before, after, text, data, event;
+    struct err_info info;
+    before.p = luaL_checklstring(L, 2, &before.n);
+    after.p = luaL_checklstring(L, 3, &after.n);
+    if (!text_between(h->fetch, before, after, &text) || text.n > sizeof joined)
+        return 0;
+    if (wants_pieces)
+        lua_newtable(L); /* here and below a finalizer may run, and close the handle */
+    check_open(L);
+    while (h->fetch && text_between(h->fetch, before, after, &text) && n + text.n <= sizeof joined) {
+        memcpy(joined + n, text.p, text.n);
+        count++;
+        (void)fetch_next(h->fetch, &data, &event, &info);
+        if (wants_pieces) {
+            lua_pushlstring(L, joined + n, text.n);
+            lua_rawseti(L, -2, count);
+        }
+        n += text.n;
+    }
+    lua_pushlstring(L, joined, n);
+    lua_pushnil(L);
+    lua_pushinteger(L, count);
+    if (!wants_pieces)
+        return 3;
+    lua_rotate(L, -4, -1);
+    return 4;
+}
+
 static int m_next_k(lua_State *L, int status, lua_KContext ctx);
 
 static int next_or_wait(lua_State *L)
@@ -308,6 +370,9 @@ static int next_or_wait(lua_State *L)
     struct slice data, event;
     struct err_info info;
     char event_name[FRAME_EVENT_BYTES_MAX];
+    int taken = lua_isnil(L, 2) ? 0 : take_texts(L, h);
+    if (taken)
+        return taken;
     switch (fetch_next(h->fetch, &data, &event, &info)) {
     case FETCH_FRAME:
         memcpy(event_name, event.p, event.n); /* a finalizer that runs between the two may close the handle */
@@ -339,7 +404,17 @@ static int m_next_k(lua_State *L, int status, lua_KContext ctx)
 /* handle:next() -> data, event_name? | nil at the end | nil, err */
 static int m_next(lua_State *L)
 {
-    lua_settop(L, 1);
+    lua_settop(L, 1); /* what a generic for gives beside the handle */
+    lua_settop(L, 4);
+    return next_or_wait(L);
+}
+
+/* handle:next_texts(before, after, wants_pieces?) -> text, nil, count, pieces? | as next */
+static int m_next_texts(lua_State *L)
+{
+    luaL_checkstring(L, 2);
+    luaL_checkstring(L, 3);
+    lua_settop(L, 4);
     return next_or_wait(L);
 }
 
@@ -383,7 +458,7 @@ static int mm_tostring(lua_State *L)
 
 static const luaL_Reg functions[] = {{"open", f_open}, {"live", f_live}, {"is_range", f_is_range}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
-    {"head", m_head},         {"next", m_next},   {"first_byte", m_first_byte},
+    {"head", m_head},         {"next", m_next},   {"next_texts", m_next_texts}, {"first_byte", m_first_byte},
     {"progress", m_progress}, {"close", mm_close}, {NULL, NULL},
 };
 static const luaL_Reg metamethods[] = {

@@ -517,18 +517,25 @@ static void frame_taken(struct fetch *f, struct slice event)
     resume_if_drained(f);
 }
 
+bool fetch_peek(const struct fetch *f, struct slice *data, struct slice *event)
+{
+    const struct list *node = list_first(&f->frames);
+    if (!node)
+        return false;
+    const struct frame *frame = CONTAINER_OF(node, const struct frame, node);
+    *data = (struct slice){frame->bytes, frame->data_n};
+    *event = (struct slice){frame->bytes + frame->data_n, frame->event_n};
+    return true;
+}
+
 enum fetch_step fetch_next(struct fetch *f, struct slice *data, struct slice *event, struct err_info *info)
 {
     mem_free(f->current);
     f->current = NULL;
-    struct list *node = list_first(&f->frames);
-    if (node) {
-        struct frame *frame = CONTAINER_OF(node, struct frame, node);
-        list_remove(node);
-        f->current = frame;
-        f->queued_bytes -= frame->data_n + frame->event_n;
-        *data = (struct slice){frame->bytes, frame->data_n};
-        *event = (struct slice){frame->bytes + frame->data_n, frame->event_n};
+    if (fetch_peek(f, data, event)) {
+        f->current = CONTAINER_OF(list_first(&f->frames), struct frame, node);
+        list_remove(&f->current->node);
+        f->queued_bytes -= data->n + event->n;
         if (f->phase == RECEIVING)
             frame_taken(f, *event);
         return FETCH_FRAME;

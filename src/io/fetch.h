@@ -50,6 +50,8 @@ int fetch_status(const struct fetch *f);
 struct slice fetch_head(const struct fetch *f); /* header lines, each ended by LF, without the status line */
 /* The next frame; slices are valid until the next call for this fetch. FETCH_FAILED fills `info`. */
 enum fetch_step fetch_next(struct fetch *f, struct slice *data, struct slice *event, struct err_info *info);
+/* The frame that fetch_next would give now, left where it is; false when it would give none. */
+bool fetch_peek(const struct fetch *f, struct slice *data, struct slice *event);
 /* The reader has understood content; only notes the time. */
 void fetch_progress(struct fetch *f);
 int64_t fetch_first_byte_us(const struct fetch *f); /* from the start; 0: not yet */

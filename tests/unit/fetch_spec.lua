@@ -79,6 +79,59 @@ describe("perilune.sys.fetch", function()
     end)
   end)
 
+  it("reads texts between what frames begin and end with, together where they have piled up", function()
+    local sent = { '<"a">', '<"bc">', '<"é">', '<"">', '<"d\\n">', '<"e">', '["f"]', '<"g">', "<>", '<"h"i">', '<"\xFF">' }
+    with_server(function(request)
+      request:reply { body = "data: " .. table.concat(sent, "\n\ndata: ") .. '\n\nevent: x\ndata: <"j">\n\ndata: <"' .. ("k"):rep(9000)
+        .. '">\n\ndata: <"l">\n\n' }
+    end, function(url)
+      local handle <close> = assert(fetch.open { url = url, frame = "sse" })
+      assert(handle:head())
+      local function read(...)
+        return { handle:next_texts('<"', '">', ...) }
+      end
+      assert.same({ "abcé", nil, 3 }, read())
+      assert.same({ '<"">' }, read())
+      assert.same({ '<"d\\n">' }, read(true))
+      assert.same({ "e", nil, 1, { "e" } }, read(true))
+      assert.same({ '["f"]' }, { handle:next() })
+      assert.same({ "g", nil, 1 }, read(false))
+      for _, frame in ipairs { "<>", '<"h"i">', '<"\xFF">' } do
+        assert.same({ frame }, read())
+      end
+      assert.same({ '<"j">', "x" }, read())
+      assert.equal(9004, #read()[1])
+      assert.same({ "l", nil, 1 }, read())
+      assert.same({}, read())
+      assert.has_error(function() handle:next_texts("a") end)
+    end)
+  end)
+
+  it("waits for a text as for any frame, and is told of its end", function()
+    with_server(function(request)
+      request:start {}
+      for position = 1, 300 do
+        request:write(("data: <%d>\n\n"):format(position))
+        task.yield()
+      end
+      request:reset()
+    end, function(url)
+      local handle <close> = assert(fetch.open { url = url, frame = "sse" })
+      assert(handle:head())
+      local texts, count = {}, 0
+      while true do
+        local text, err, n, pieces = handle:next_texts("<", ">", true)
+        if not text then
+          assert.equal("connection", err.kind)
+          break
+        end
+        count = count + n
+        table.move(pieces, 1, n, #texts + 1, texts)
+      end
+      assert.same({ 300, "1", "300" }, { count, texts[1], texts[300] })
+    end)
+  end)
+
   it("reuses connections, up to the pool", function()
     local ports = {}
     with_server(function(request)

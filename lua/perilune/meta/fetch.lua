@@ -45,6 +45,17 @@ function handle:head() end
 ---@return string|perilune.Error|nil event_or_err the SSE event's name; with data nil, the error
 function handle:next() end
 
+---The same, for frames that differ in a text alone: of one without a name that begins and ends with these, with a text between them that
+---JSON writes as it is, that text, joined with those of the frames that have come by now and are like it.
+---@param before string
+---@param after string
+---@param wants_pieces? boolean
+---@return string? data nil at the end
+---@return string|perilune.Error|nil event_or_err the SSE event's name; with data nil, the error
+---@return integer? count data is the text of so many frames
+---@return string[]? pieces of which it was joined, when they are wanted
+function handle:next_texts(before, after, wants_pieces) end
+
 ---@return number? seconds from the start to the head of the answer
 function handle:first_byte() end
 

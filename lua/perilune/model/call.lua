@@ -158,6 +158,19 @@ function answer_methods:begin()
 end
 
 
+-- The next frame; or the text of several, where the decoder knows what stands around it. The log shows every frame as it came.
+function answer_methods:next()
+  local decoder = self.decoder
+  if decoder.alike and not self.call.logs_responses then
+    local before, after = decoder:alike()
+    if before then
+      return self.handle:next_texts(before, after, self.request.keeps_pieces)
+    end
+  end
+  return self.handle:next()
+end
+
+
 -- Reads frames until the decoder has events.
 function answer_methods:read()
   if not self.head then
@@ -168,12 +181,12 @@ function answer_methods:read()
     end
   end
   while true do
-    local data, event_name = self.handle:next()
+    local data, event_name, count, pieces = self:next()
     if data then
       if self.call.logs_responses then
         http_log.frame(self.call.target, data)
       end
-      local events = self.decoder:feed(data, event_name)
+      local events = count and self.decoder:feed_text(data, count, pieces) or self.decoder:feed(data, event_name)
       local n = #events
       if n > 0 then
         if n > 1 or events[1].type ~= "start" then

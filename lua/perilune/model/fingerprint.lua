@@ -14,7 +14,7 @@ local VALUE_BYTES_MAX = 60 -- of a value in a message
 local BEFORE_BYTES = 20 -- how much of what is equal is shown before a difference
 
 -- How the answer is brought and waited for is no part of the question.
-local is_manner = { stream = true, timeout = true, request_id = true, cancel = true }
+local is_manner = { stream = true, timeout = true, request_id = true, cancel = true, keeps_pieces = true }
 
 local tool_fields = { "name", "description", "parameters", "strict" }
 

@@ -158,5 +158,6 @@ end
 ---@field max_tokens? integer
 ---@field request_id? string the caller's own name of the request, sent as `x-client-request-id`
 ---@field provider_specific_params? table merged into the body last, verbatim
+---@field keeps_pieces? boolean a text that came in several frames, which had piled up, also tells its `pieces`
 
 return M

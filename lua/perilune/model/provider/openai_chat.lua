@@ -277,7 +277,7 @@ end
 
 
 -- The chunks of an answer differ in their text alone. What stands around it is remembered of one that is nothing but a piece of text:
--- the next one that begins and ends the same is the same with another text, and need not be decoded.
+-- one that begins and ends the same is the same with another text, and need not be decoded.
 local function remember_frame(self, data, events)
   local event = events[1]
   if #events ~= 1 or event.type ~= "text" or event.choice or self.usage then
@@ -293,17 +293,24 @@ local function remember_frame(self, data, events)
 end
 
 
--- The text of a frame that differs in it alone from the one that is remembered; nil when it does not.
-local function text_between(self, data)
-  local before, after = self.before, self.after
-  if data:sub(1, #before) ~= before or data:sub(-#after) ~= after then
-    return nil
+---What stands around the text of frames that are nothing but a piece of it; nil when that is not known.
+---@return string? before
+---@return string? after
+function methods:alike()
+  if not self.broken and not self.is_over then
+    return self.before, self.after
   end
-  local found = data:sub(#before + 1, -#after - 1)
-  if found == "" or found:find('[%c"\\]') or not utf8.len(found) then
-    return nil
-  end
-  return found
+end
+
+
+---Takes frames that are alike.
+---@param found string their texts, joined
+---@param count integer how many they are
+---@param pieces? string[] the texts
+---@return table[] events
+function methods:feed_text(found, count, pieces)
+  self.frames, self.has_content = self.frames + count, true
+  return { { type = "text", text = found, pieces = pieces, choice = choice_state(self, 0).shown } }
 end
 
 
@@ -314,13 +321,6 @@ end
 function methods:feed(data, event_name)
   if self.is_over then
     return {}
-  end
-  local found = self.before and not event_name and not self.broken and text_between(self, data)
-  if found then
-    local events = {}
-    self.frames = self.frames + 1
-    emit_text(self, events, "text", found, choice_state(self, 0))
-    return events
   end
   if data == "[DONE]" and not self.broken then
     return finish(self)

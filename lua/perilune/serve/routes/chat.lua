@@ -28,6 +28,7 @@ local function read(exchange)
     problem.invalid(place and ("messages[%d]"):format(place - 1) or err.message:match("option '([%w_]+)'"),
       (err.message:gsub("^request: ", "")))
   end
+  request.keeps_pieces = request.stream -- a client gets the chunks that the provider made
   return name, request, asked
 end
 

@@ -32,12 +32,22 @@ local function frame_of_texts(self)
 end
 
 
+-- A chunk for each of these pieces of text.
+local function frames_of(self, pieces)
+  local encoded = {}
+  for position, piece in ipairs(pieces) do
+    encoded[position] = json.encode(piece)
+  end
+  return self.before .. table.concat(encoded, self.after .. self.before) .. self.after
+end
+
+
 ---What an event becomes: the bytes of its chunks, framing included; nil when it has none.
 ---@param event table
 ---@return string? bytes
 function methods:feed(event)
   if event.type == "text" and self.before and not event.choice then
-    return self.before .. json.encode(event.text) .. self.after
+    return event.pieces and frames_of(self, event.pieces) or self.before .. json.encode(event.text) .. self.after
   elseif event.type == "start" then -- an assistant asks several times; to the client it is one answer
     if self.has_started then
       return nil
