@@ -7,6 +7,7 @@ local names = require "perilune.serve.names"
 local prices = require "perilune.model.prices"
 local problem = require "perilune.serve.problem"
 local tables = require "perilune.std.tables"
+local thinking = require "perilune.model.thinking"
 local tokens = require "perilune.model.tokens"
 local usages = require "perilune.model.usage"
 
@@ -125,7 +126,8 @@ function M.prompt_tokens(request)
 end
 
 
----What a request may cost at most, and how many tokens it may write so that this holds. Raises when not even one is covered.
+---What a request may cost at most, and how many tokens it may write so that this holds. Raises when not even the least that it can
+---write is covered.
 ---@param rate perilune.Rate
 ---@param request perilune.Request
 ---@param available integer? micro-credits; nil: no limit
@@ -134,7 +136,8 @@ end
 ---@return integer? max_tokens what the request is clamped to
 function M.shape(rate, request, available, output_tokens)
   local asked = request.max_completion_tokens or request.max_tokens
-  local wanted = math.min(asked or output_tokens, TOKENS_MAX)
+  local least = request.enable_thinking and thinking.TOKENS_MIN or 1 -- a lower limit is raised to this one
+  local wanted = math.min(math.max(asked or output_tokens, least), TOKENS_MAX)
   local answers = request.n or 1
   local base = bounded(M.prompt_tokens(request)) * math.max(rate.input, rate.cached)
   local function worst(count)
@@ -146,11 +149,11 @@ function M.shape(rate, request, available, output_tokens)
   end
   local left = (available - rate.request) * MILLION - base
   local covered = rate.output > 0 and left > 0 and left // (rate.output * answers) or 0
-  if covered < 1 then
+  if covered < least then
     error(errors.new {
       kind = "quota", code = "insufficient_quota", retryable = false,
       message = ("The account of this key has not enough credits for this request: it may cost %s, and %s are free."):format(
-        credits.text(worst(1)), credits.text(math.max(0, available))),
+        credits.text(worst(least)), credits.text(math.max(0, available))),
     }, 0)
   end
   covered = math.min(covered, wanted)

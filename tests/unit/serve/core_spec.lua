@@ -102,6 +102,14 @@ describe("a rate", function()
     assert.are.same({ false, "insufficient_quota" }, { ok, err.code })
   end)
 
+  it("counts with the tokens that thinking has at least", function()
+    local rate = { input = 0, output = 1000000, cached = 0, request = 0 }
+    local request = { messages = { { role = "user", content = "hi" } }, max_tokens = 10, enable_thinking = true }
+    assert.are.same({ 3000 }, { pricing.shape(rate, request, nil, 4096) })
+    assert.are.same({ 3000 }, { pricing.shape(rate, request, 3000, 4096) })
+    assert.is_false((pcall(pricing.shape, rate, request, 2999, 4096)))
+  end)
+
   it("stays within 64 bits at its limits", function()
     local rate = { input = 1000000 * 1000000, output = 1000000 * 1000000, cached = 1000000 * 1000000, request = 0 }
     local amount = pricing.charge(rate, { prompt_tokens = 1 << 40, completion_tokens = 1 << 40, total_tokens = 1 << 41 })
