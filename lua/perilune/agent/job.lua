@@ -147,6 +147,9 @@ local function work(job, begin, ended)
   if not ok and job.on_failure then
     job.on_failure(errors.wrap(err))
   end
+  if job.on_over then
+    job.on_over()
+  end
   ended:wake()
 end
 

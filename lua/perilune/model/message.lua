@@ -108,6 +108,9 @@ function M.check(message, where)
     end
     is_right, err = check_calls(where, message.tool_calls)
   end
+  if is_right and message.provider_items ~= nil and type(message.provider_items) ~= "table" then
+    return shape.refuse(where, "provider_items is a table, not a %s", type(message.provider_items))
+  end
   if is_right and message.role == "tool" and type(message.tool_call_id) ~= "string" then
     return shape.refuse(where, "a tool message needs 'tool_call_id'")
   end

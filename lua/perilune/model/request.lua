@@ -84,6 +84,8 @@ local function check_tools(request)
   for position, tool in ipairs(request.tools or {}) do
     if type(tool) ~= "table" or type(tool.name) ~= "string" or tool.name == "" then
       return shape.refuse("request", "tool %d has no name", position)
+    elseif tool.description ~= nil and type(tool.description) ~= "string" then
+      return shape.refuse("request", "the description of the tool '%s' must be string, not %s", tool.name, type(tool.description))
     elseif names[tool.name] then
       return shape.refuse("request", "two tools are called '%s'", tool.name)
     end

@@ -25,7 +25,11 @@ local function of_script(exchange, name)
 end
 
 
+-- The name of a script's assistant is no row's, also where the key may not ask that: it has a price of its own (serve/names.lua).
 local function of_row(exchange, ref)
+  if defined.get(ref) or defined.get(ref:match("^" .. PREFIX .. "(.+)$") or "") then
+    return nil
+  end
   local row, err = assistants.get(exchange.server.db, ref)
   if row then
     return exchange:owns(row) and { id = row.id, ref = row.id, row = row } or nil

@@ -15,8 +15,21 @@ local M = {}
 local taken = { "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "response_format", "reasoning_effort",
   "parallel_tool_calls", "tool_choice", "user", "enable_thinking" }
 
+local TOOL_NAME_BYTES_MAX = 64
+
 -- Events that tell of calls.
 local of_calls = { tool_call_start = true, tool_call_delta = true, tool_call = true }
+
+
+-- A tool of the client's is to be one of an assistant's. A schema that is wrong says so itself.
+local function check_tool(one, position)
+  local param, parameters = ("tools[%d].function"):format(position - 1), one.parameters
+  if not one.name:find("^[%w_-]+$") or #one.name > TOOL_NAME_BYTES_MAX then
+    problem.invalid(param .. ".name", ("The name of a tool must be 1 to %d letters, digits, _ and -."):format(TOOL_NAME_BYTES_MAX))
+  elseif parameters ~= nil and (type(parameters) ~= "table" or next(parameters) ~= nil and parameters.type ~= "object") then
+    problem.invalid(param .. ".parameters", "The parameters of a tool must be a JSON Schema of type object.")
+  end
+end
 
 
 ---The assistant of that name, with the client's tools and options.
@@ -39,6 +52,7 @@ function M.assistant(exchange, name, options)
     changes[option] = options[option]
   end
   for position, one in ipairs(options.tools or {}) do
+    check_tool(one, position)
     if not assistant.tools[one.name] then
       more[#more + 1] = one
       names[one.name] = true

@@ -131,7 +131,7 @@ end
 ---@param family string
 function M.check_family(key, family)
   local routes = key.scopes.routes
-  if not routes and (family ~= ADMIN or key.id == M.LOCAL.id) then
+  if not routes and (family ~= ADMIN or key == M.LOCAL) then
     return
   end
   routes = routes or { "all but " .. ADMIN }

@@ -8,6 +8,7 @@ local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
 local pricing = require "perilune.serve.pricing"
+local quota = require "perilune.serve.quota"
 local stream = require "perilune.model.stream"
 local task = require "perilune.sys.task"
 local tokens = require "perilune.model.tokens"
@@ -59,8 +60,11 @@ local function clamped(request, max_tokens)
 end
 
 
--- The account's allowance, when it is due; true when there is more now.
-local function reset_if_due(options, account)
+---Gives an account its allowance, when it is due; true when there is more now.
+---@param options { db: perilune.Database, settings: perilune.Settings }
+---@param account perilune.AccountRow
+---@return boolean
+function M.reset_if_due(options, account)
   local tier = account.tier and ((options.settings.credits or {}).tiers or {})[account.tier]
   if not tier or not tier.allowance then
     return false
@@ -88,7 +92,7 @@ local function hold(options, id, rate, request)
       error(err, 0)
     end
     local account = errors.must(accounts.get(options.db, options.key.account))
-    if not reset_if_due(options, account) then
+    if not M.reset_if_due(options, account) then
       amount, max_tokens = pricing.shape(rate, request, account.balance - account.held, output_tokens)
     end
     done, err = try_hold(options, id, amount)
@@ -129,8 +133,8 @@ end
 -- What the answer used: as it was said, when that can be, or counted here.
 function seen:used(limit_tokens)
   local said = self.usage
-  local is_sound = said and said.prompt_tokens >= 0 and said.completion_tokens >= 0
-    and said.prompt_tokens + said.completion_tokens <= limit_tokens
+  local is_sound = said and said.prompt_tokens >= 0 and said.completion_tokens >= 0 and said.prompt_tokens <= limit_tokens
+    and said.completion_tokens <= limit_tokens - said.prompt_tokens
   if is_sound then
     return said
   end
@@ -160,14 +164,17 @@ local function settle(self, outcome)
   local options, key = self.options, self.options.key
   self.is_settled = true
   local attempts = options.writes_attempts and self.inner.rows or nil
+  local has_answered = outcome == "ok" or self.bytes > 0 or self.calls > 0
+  local usage = (key.account_no ~= 0 or key.limits.tokens) and self:used(TOKENS_ABSURD) or nil
+  if usage and has_answered then
+    quota.spend(key, usage.prompt_tokens + usage.completion_tokens)
+  end
   if key.account_no == 0 then
     if attempts then
       errors.must(credits.note_attempts(options.db, self.id, attempts))
     end
     return
   end
-  local usage = self:used(TOKENS_ABSURD)
-  local has_answered = outcome == "ok" or self.bytes > 0 or self.calls > 0
   local amount = self.rate and amount_of(self, outcome, usage) or 0
   local charged = self.held and math.min(amount, self.held) or amount
   errors.must(credits.settle(options.db, {

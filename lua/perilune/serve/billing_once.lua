@@ -1,9 +1,12 @@
 -- What is no conversation (vectors, images), paid for: held before it is sent, settled when it is known, given back when nothing came.
+local accounts = require "perilune.store.accounts"
+local billing = require "perilune.serve.billing"
 local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
 local names = require "perilune.serve.names"
 local pricing = require "perilune.serve.pricing"
+local quota = require "perilune.serve.quota"
 local task = require "perilune.sys.task"
 
 local M = {}
@@ -89,6 +92,9 @@ end
 local function settle(self)
   local key, db, result = self.key, self.server.db, self.result
   local attempts = attempts_of(self)
+  if result then
+    quota.spend(key, result.usage and result.usage.total_tokens or self.options.prompt_tokens)
+  end
   if key.account_no == 0 then
     return errors.must(credits.note_attempts(db, self.id, attempts))
   end
@@ -121,9 +127,16 @@ local function open(exchange, options)
   }
   if rate and key.is_prepaid then
     self.held = amount_of(rate, options.requests or 1, options.prompt_tokens, options.completion_tokens or 0)
-    errors.must(task.shield(WRITE_SECONDS, credits.hold, server.db, {
-      request_id = self.id, account_no = key.account_no, amount = self.held, owner = server.owner, seconds = HOLD_SECONDS,
-    }))
+    local function hold()
+      return task.shield(WRITE_SECONDS, credits.hold, server.db, {
+        request_id = self.id, account_no = key.account_no, amount = self.held, owner = server.owner, seconds = HOLD_SECONDS,
+      })
+    end
+    local done, err = hold()
+    if not done and err.kind == "quota" and billing.reset_if_due(server, errors.must(accounts.get(server.db, key.account))) then
+      done, err = hold()
+    end
+    errors.must(done, err)
   end
   return setmetatable(self, books)
 end

@@ -207,7 +207,7 @@ function methods:reply(status, value, headers)
     headers["content-type"] = headers["content-type"] or JSON
   end
   self.status, self.has_begun, self.is_answered = status, true, true
-  if self.wants_copy and #text <= 4 << 20 then
+  if self.wants_copy then
     self.copy = { status = status, type = headers["content-type"], body = text }
   end
   local ok, err = self.request:reply { status = status, headers = self:head(headers), body = text }
@@ -293,6 +293,17 @@ end
 ---@return table model
 function methods:bill(model, name, options)
   return self.server:bill(self, model, name, options)
+end
+
+
+---A job goes on in the background: of the requests at once it is one until it ends.
+---@param job perilune.Job
+function methods:lend_ticket(job)
+  local ticket = self.ticket
+  self.ticket = nil
+  function job.on_over()
+    ticket:leave()
+  end
 end
 
 

@@ -3,7 +3,9 @@
 -- paid for: another model, more answers, more tokens, searches. Of such a caller only fields go on that say how words are chosen or shown,
 -- and those that the configuration names (serve.extra_fields). The others are left out, and the log says so: clients add fields of their
 -- own, and no server refuses them.
+local auth = require "perilune.serve.auth"
 local log = require "perilune.sys.log"
+local problem = require "perilune.serve.problem"
 local tables = require "perilune.std.tables"
 
 local M = {}
@@ -24,7 +26,7 @@ local harmless = tables.set {
 local function is_allowed(exchange, name)
   if ignored[name] then
     return false
-  elseif exchange.key.id == "local" or harmless[name] then
+  elseif exchange.key == auth.LOCAL or harmless[name] then
     return true
   end
   for _, more in ipairs(exchange.server.options.extra_fields or {}) do
@@ -43,7 +45,9 @@ end
 function M.passed(exchange, fields)
   local passed = {}
   for name, value in pairs(fields or {}) do
-    if is_allowed(exchange, name) then
+    if type(name) ~= "string" then
+      problem.invalid("provider_specific_params", "'provider_specific_params' must be an object.")
+    elseif is_allowed(exchange, name) then
       passed[name] = value
     elseif not ignored[name] then
       log.write("info", "serve", ("%s the field '%s' is not passed on for a key (serve.extra_fields)"):format(exchange.id, name:sub(1, 80)))

@@ -57,7 +57,7 @@ end
 
 -- The route's function, within what the key may do at a time.
 local function run_limited(exchange)
-  local ticket, err = quota.enter(exchange.key, 0)
+  local ticket, err = quota.enter(exchange.key)
   exchange.ticket = ticket
   for name, value in pairs(quota.headers(exchange.key)) do
     exchange.more_headers[name] = value
@@ -180,7 +180,7 @@ function M.run(server, request)
     answer_error(exchange, err)
   end
   if exchange.ticket then
-    exchange.ticket:leave(exchange.usage and exchange.usage.total_tokens or 0)
+    exchange.ticket:leave()
   end
   server.active = server.active - 1
   exchange.is_over = true

@@ -3,6 +3,7 @@
 -- 2 * 10^6 of each kind, so that four products add up to less than 8 * 10^18.
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
+local json = require "perilune.json"
 local names = require "perilune.serve.names"
 local prices = require "perilune.model.prices"
 local problem = require "perilune.serve.problem"
@@ -109,6 +110,20 @@ function M.charge(rate, usage)
 end
 
 
+-- What is sent beside the texts of messages, and may be as long as they are.
+local beside = { "response_format", "provider_specific_params", "stop", "user", "tool_choice" }
+
+
+local function bytes_beside(request)
+  local bytes = 0
+  for _, name in ipairs(beside) do
+    local value = request[name]
+    bytes = bytes + (value ~= nil and #(json.encode(value, { repair = true }) or "") or 0)
+  end
+  return bytes
+end
+
+
 ---Tokens of a prompt, estimated from above.
 ---@param request perilune.Request
 ---@return integer
@@ -122,7 +137,7 @@ function M.prompt_tokens(request)
       sum = sum + tokens.of_message(message) * 4 // 3 + 8
     end
   end
-  return sum + tokens.of_tools(request.tools or {}) * 4 // 3
+  return sum + tokens.of_tools(request.tools or {}) * 4 // 3 + bytes_beside(request) // BYTES_A_TOKEN
 end
 
 
@@ -138,7 +153,7 @@ function M.shape(rate, request, available, output_tokens)
   local asked = request.max_completion_tokens or request.max_tokens
   local least = request.enable_thinking and thinking.TOKENS_MIN or 1 -- a lower limit is raised to this one
   local wanted = math.min(math.max(asked or output_tokens, least), TOKENS_MAX)
-  local answers = request.n or 1
+  local answers = math.min(request.n or 1, TOKENS_MAX)
   local base = bounded(M.prompt_tokens(request)) * math.max(rate.input, rate.cached)
   local function worst(count)
     return rate.request + of_millions(base + bounded(count * answers) * rate.output)

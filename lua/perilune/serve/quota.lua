@@ -64,22 +64,28 @@ end
 
 ---@class perilune.Ticket
 ---@field state table
----@field estimate integer
 local ticket = {}
 ticket.__index = ticket
 
 
 ---The request has ended.
----@param tokens integer what it used
-function ticket:leave(tokens)
+function ticket:leave()
   if self.has_left then
     return
   end
   self.has_left = true
-  local state = self.state
-  state.active = state.active - 1
-  if state.tokens then
-    state.tokens.level = state.tokens.level + self.estimate - tokens -- may go below 0: then the next ones wait longer
+  self.state.active = self.state.active - 1
+end
+
+
+---A model has answered a key, in a request or after it.
+---@param key perilune.serve.Key
+---@param tokens integer
+function M.spend(key, tokens)
+  local bucket = key.limits.tokens and state_of(key).tokens
+  if bucket then
+    fill(bucket)
+    bucket.level = bucket.level - tokens -- may go below 0: then the next ones wait longer
   end
 end
 
@@ -89,10 +95,9 @@ local is_free = { leave = function() end }
 
 ---Lets a request of a key begin.
 ---@param key perilune.serve.Key
----@param estimate integer tokens it will use
 ---@return perilune.Ticket?
 ---@return perilune.Error? err of kind `rate_limit` with `retry_after`
-function M.enter(key, estimate)
+function M.enter(key)
   local limits = key.limits
   if not limits.requests and not limits.tokens and not limits.concurrency then
     return is_free
@@ -103,17 +108,14 @@ function M.enter(key, estimate)
     return refuse("requests at once", limits.concurrency, 1)
   elseif requests and requests.level < 1 then
     return refuse("requests a minute", requests.limit, (1 - requests.level) * MINUTE / requests.limit)
-  elseif tokens and tokens.level < math.max(1, math.min(estimate, tokens.limit)) then
-    return refuse("tokens a minute", tokens.limit, (math.max(1, math.min(estimate, tokens.limit)) - tokens.level) * MINUTE / tokens.limit)
+  elseif tokens and tokens.level < 1 then
+    return refuse("tokens a minute", tokens.limit, (1 - tokens.level) * MINUTE / tokens.limit)
   end
   if requests then
     requests.level = requests.level - 1
   end
-  if tokens then
-    tokens.level = tokens.level - estimate
-  end
   state.active = state.active + 1
-  return setmetatable({ state = state, estimate = estimate }, ticket)
+  return setmetatable({ state = state }, ticket)
 end
 
 

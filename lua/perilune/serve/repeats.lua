@@ -74,10 +74,14 @@ function M.run(exchange, run)
   elseif key == "" or #key > KEY_BYTES_MAX or key:find("[^\x20-\x7E]") then
     problem.invalid("Idempotency-Key", ("The Idempotency-Key must be 1 to %d printable ASCII characters."):format(KEY_BYTES_MAX))
   end
-  local db = exchange.server.db
+  local db, caller = exchange.server.db, exchange.key
+  local may_ask = table.concat(caller.scopes.models or {}, "\n") -- whoever may ask less is not given what another key has asked
+  if caller.account_no == 0 and caller.account then -- a script knows the account, the database does not
+    key = caller.account .. "\n" .. key
+  end
   local place = {
-    account_no = exchange.key.account_no, key = key, owner = exchange.server.owner, request_id = exchange.id,
-    request_hash = token.sha256(exchange.method .. "\n" .. exchange.path .. "\n" .. exchange.request:body()),
+    account_no = caller.account_no, key = key, owner = exchange.server.owner, request_id = exchange.id,
+    request_hash = token.sha256(exchange.method .. "\n" .. exchange.path .. "\n" .. may_ask .. "\n\n" .. exchange.request:body()),
   }
   local function ask()
     return idempotency.begin(db, place)

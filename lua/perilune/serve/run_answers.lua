@@ -2,6 +2,7 @@
 local clock = require "perilune.sys.clock"
 local jobs = require "perilune.agent.job"
 local loop = require "perilune.agent.loop"
+local names = require "perilune.serve.names"
 local notes = require "perilune.store.notes"
 local objects = require "perilune.serve.shape.assistants.objects"
 local registry = require "perilune.agent.registry"
@@ -49,6 +50,15 @@ function M.new_job(exchange, thread, request)
 end
 
 
+-- The key may not be the one that has asked, and an assistant may have another model by now.
+local function check_model(exchange, called, name)
+  exchange:model_named(called)
+  if not names.is_label(exchange.app, "models", called) then
+    exchange:model_named(name)
+  end
+end
+
+
 ---The job that goes on with a run which waited.
 ---@param exchange perilune.Exchange
 ---@param row perilune.RunRow
@@ -56,7 +66,9 @@ end
 function M.job_of(exchange, row)
   local options, thread = { account = row.account, wrap = payer(exchange, row) }, { id = row.thread_id }
   if row.asked then
-    return run_jobs.job(exchange.app, thread, row.asked, options)
+    local job = run_jobs.job(exchange.app, thread, row.asked, options)
+    check_model(exchange, row.asked.model or job.model_name, job.model_name)
+    return job
   end
   return jobs.new(exchange.app, thread, registry.find(exchange.app, row.assistant), nil, options)
 end
@@ -98,6 +110,7 @@ end
 ---@param beginning perilune.serve.RunBeginning
 function M.start(exchange, job, beginning)
   local begin, row = begin_of(beginning), nil
+  exchange:lend_ticket(job)
   jobs.start(job, function(...)
     local turn = begin(...)
     row = copy(turn.row)

@@ -230,6 +230,7 @@ end
 
 
 local function in_background(exchange, question, job)
+  exchange:lend_ticket(job)
   jobs.start(job)
   local row = must(runs.get(exchange.server.db, job.run_id))
   if question.is_streamed then

@@ -164,7 +164,11 @@ end
 function items.reasoning(where, item, state)
   local texts = {}
   for _, field in ipairs { "summary", "content" } do
-    for position, part in ipairs(present(item[field]) or {}) do
+    local list = present(item[field])
+    if list ~= nil and type(list) ~= "table" then
+      invalid(("%s.%s"):format(where, field), "must be a list.")
+    end
+    for position, part in ipairs(list or {}) do
       texts[#texts + 1] = text_of(("%s.%s[%d]"):format(where, field, position - 1), type(part) == "table" and part or {}, "text")
     end
   end

@@ -202,7 +202,9 @@ local function echo_of(given)
   end
   local text = {}
   for name, value in pairs(given.text or {}) do
-    text[name] = value ~= null and value or nil
+    if type(name) == "string" then
+      text[name] = value ~= null and value or nil
+    end
   end
   text.format = text.format or { type = "text" }
   echo.text, echo.tools = text, json.array()
