@@ -2,12 +2,13 @@
 
 -- name: assistant_create (id, name, definition, metadata, now, account)
 INSERT INTO assistants (id, name, definition, metadata, created_at, updated_at, account) VALUES ($1, $2, $3, $4, $5, $5, $6)
-ON CONFLICT (name) DO NOTHING;
+ON CONFLICT (name, COALESCE(account, '')) DO NOTHING;
 
--- name: assistant_get (ref)
+-- name: assistant_get (ref, account)
+-- By its id, or by its name: first of the account, then of this machine, then of whoever was the first to use it.
 SELECT id, name, definition, metadata, created_at, updated_at, account FROM assistants
 WHERE id = $1 OR name = $1
-ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END
+ORDER BY id = $1 DESC, account IS $2 DESC, account IS NULL DESC, no
 LIMIT 1;
 
 -- name: assistant_list (after, limit)

@@ -127,6 +127,24 @@ describe("callers whom a script knows", function()
 end)
 
 
+describe("an account", function()
+  it("does not notice what another one calls its assistants", function()
+    local server <close> = kit.start {}
+    local first, second = key_for(server, { name = "a" }), key_for(server, { name = "b" })
+    local helper, ids = { model = "offline/demo", name = "helper" }, {}
+    for _, headers in ipairs { first, second } do
+      local made = server:post("/v1/assistants", helper, headers).body
+      ids[headers] = made.id
+      assert.are.equal(made.id, server:get("/v1/assistants/helper", headers).body.id)
+      assert.are.equal(200, chat(server, { model = "assistant/helper" }, headers).status)
+    end
+    assert.are_not.equal(ids[first], ids[second])
+    server:post("/v1/assistants", helper, first) -- a second one of the account keeps the name as a label
+    assert.are.equal(ids[first], server:get("/v1/assistants/helper", first).body.id)
+  end)
+end)
+
+
 describe("the scopes of a key", function()
   it("hold for names that would end the address of a provider", function()
     local provider <close> = start_provider()

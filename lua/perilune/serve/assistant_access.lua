@@ -30,7 +30,7 @@ local function of_row(exchange, ref)
   if defined.get(ref) or defined.get(ref:match("^" .. PREFIX .. "(.+)$") or "") then
     return nil
   end
-  local row, err = assistants.get(exchange.server.db, ref)
+  local row, err = assistants.get(exchange.server.db, ref, exchange.key.account)
   if row then
     return exchange:owns(row) and { id = row.id, ref = row.id, row = row } or nil
   elseif not errors.is(err, "not_found") then

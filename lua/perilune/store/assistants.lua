@@ -51,7 +51,7 @@ end
 ---@param db perilune.Database
 ---@param assistant { id: string?, name: string, definition: table, metadata: table?, account: string? }
 ---@return perilune.AssistantRow|nil
----@return perilune.Error? err a conflict when the name is taken
+---@return perilune.Error? err a conflict when the account has one of this name
 function M.create(db, assistant)
   local definition, metadata, err = encoded(assistant)
   if err then
@@ -76,10 +76,11 @@ end
 
 ---@param db perilune.Database
 ---@param ref string an id or a name
+---@param account? string whose name it is, where several accounts have one
 ---@return perilune.AssistantRow|nil
 ---@return perilune.Error?
-function M.get(db, ref)
-  local list, err = db:read("assistant_get", { ref = ref })
+function M.get(db, ref, account)
+  local list, err = db:read("assistant_get", { ref = ref, account = account })
   local row
   row, err = rows.one(list, err, "assistant", ref)
   if not row then
