@@ -130,11 +130,11 @@ function seen:note(event)
 end
 
 
--- What the answer used: as it was said, when that can be, or counted here.
+-- What the answer used: as it was said, when that can be (a text has tokens), or counted here.
 function seen:used(limit_tokens)
   local said = self.usage
   local is_sound = said and said.prompt_tokens >= 0 and said.completion_tokens >= 0 and said.prompt_tokens <= limit_tokens
-    and said.completion_tokens <= limit_tokens - said.prompt_tokens
+    and said.completion_tokens <= limit_tokens - said.prompt_tokens and (said.completion_tokens > 0 or self.bytes == 0)
   if is_sound then
     return said
   end
