@@ -9,6 +9,7 @@ local kit = require "tests.support.server"
 local quota = require "perilune.serve.quota"
 local replay = require "tests.support.replay"
 local task = require "perilune.sys.task"
+local testing = require "perilune.testing"
 local upstreams = require "tests.support.upstream"
 
 local CREDIT = credits.CREDIT
@@ -114,6 +115,12 @@ describe("callers whom a script knows", function()
     local again = server:post("/v1/threads", {}, { ["x-user"] = "alice", ["idempotency-key"] = "1" })
     assert.are.same({ 200, 200, first.body.id }, { first.status, other.status, again.body.id })
     assert.are_not.equal(first.body.id, other.body.id)
+  end)
+
+  it("have runs that another process goes on with", function()
+    local server <close> = kit.start { define = believe_header }
+    local model = server.server:bill_account({ id = "run_1", account = "alice" }, testing.model { "Here I am." }, "offline/demo")
+    assert.are.equal("Here I am.", model:stream({ messages = hello }):response().content)
   end)
 
   it("are not this machine, whatever they are called", function()

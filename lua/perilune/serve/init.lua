@@ -136,15 +136,24 @@ function methods:bill(exchange, model, name, options)
 end
 
 
+-- An account; nil for one that a script knows, and the database does not.
+local function account_of(db, id)
+  local account, err = accounts.get(db, id)
+  if not account and not errors.is(err, "not_found") then
+    error(err, 0)
+  end
+  return account
+end
+
+
 ---The accounts around a model of a run that nobody asks for at the moment: its account pays.
 ---@param row perilune.RunRow
 ---@param model table
 ---@param name string where nobody can say who is asked first
 ---@return table model
 function methods:bill_account(row, model, name)
-  local key = auth.LOCAL
-  if row.account then
-    local account = errors.must(accounts.get(self.db, row.account))
+  local key, account = auth.LOCAL, row.account and account_of(self.db, row.account)
+  if account then
     key = { account = account.id, account_no = account.no, is_prepaid = account.is_prepaid, tier = account.tier, limits = {}, scopes = {} }
   end
   return billed(self, model, name, {
