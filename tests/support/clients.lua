@@ -3,9 +3,9 @@
 -- language, are copied beside them. Each check is told as a line of JSON: { name, ok, detail? }.
 local fs = require "perilune.sys.fs"
 local json = require "perilune.json"
+local ports = require "tests.support.ports"
 local proc = require "perilune.sys.proc"
 local programs = require "tests.support.program"
-local serve = require "perilune.sys.serve"
 local task = require "perilune.sys.task"
 local text = require "perilune.std.text"
 local upstreams = require "tests.support.upstream"
@@ -152,13 +152,6 @@ function M.with_server(run)
 end
 
 
--- Prism names no port of its own choice, so it gets one that was free a moment ago.
-local function free_port()
-  local listener <close> = assert(serve.listen {})
-  return listener:port()
-end
-
-
 local function until_said(child, words)
   local said = ""
   while not said:find(words, 1, true) do
@@ -172,7 +165,7 @@ end
 ---@param run fun(): T
 ---@return T
 function methods:with_validation(run)
-  local env, port = self.env, free_port()
+  local env, port = self.env, ports.free()
   local child <close> = assert(proc.start {
     argv = {
       "node", home() .. "/" .. PRISM, "proxy", programs.path(DOCUMENT), env.BASE_URL, "-p", tostring(port), "--validate-request=false",

@@ -4,9 +4,9 @@
 local fetch = require "perilune.net.fetch"
 local fs = require "perilune.sys.fs"
 local json = require "perilune.json"
+local ports = require "tests.support.ports"
 local proc = require "perilune.sys.proc"
 local replay = require "perilune.testing.replay"
-local serve = require "perilune.sys.serve"
 local task = require "perilune.sys.task"
 
 local M = {}
@@ -65,13 +65,6 @@ function M.missing()
 end
 
 
--- The mock names no port of its own choice, so it gets one that was free a moment ago.
-local function free_port()
-  local server <close> = assert(serve.listen {})
-  return server:port()
-end
-
-
 local function wait_until_ready(url)
   while not fetch.request(url .. "/models", { timeout = 1 }) do
     task.sleep(POLL_SECONDS)
@@ -84,7 +77,7 @@ end
 function M.start()
   local problem
   for _ = 1, START_TRIES do
-    local port = free_port()
+    local port = ports.free()
     local child = assert(proc.start {
       argv = { "node", install(), "--host", "127.0.0.1", "-p", tostring(port), "-q", "--no-color", DOCUMENT },
     })
