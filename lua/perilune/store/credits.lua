@@ -259,7 +259,7 @@ end
 ---@return perilune.Error?
 function M.reset(db, account, allowance)
   local now = clock.wall()
-  if not account.resets_at or account.resets_at > now then
+  if not account.resets_at or rows.milliseconds(account.resets_at) > rows.milliseconds(now) then -- as it was rounded when it was stored
     return false
   end
   local following = account.resets_at

@@ -128,6 +128,14 @@ describe("the ledger", function()
     assert.are.same({ 150, 0 }, { state(db) })
   end)
 
+  it("gives an allowance that is due this very moment", function()
+    for n = 1, 100 do
+      local now = require("perilune.sys.clock").wall()
+      local account = assert(accounts.open(db, "customer " .. n, { is_prepaid = true, tier = "free", resets_at = now }))
+      assert.is_true(credits.reset(db, account, 100))
+    end
+  end)
+
   it("moves the date by a month, to the same day where there is one", function()
     for _, pair in ipairs { { "2026-01-15T10:20:30Z", "2026-02-15T10:20:30Z" }, { "2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z" },
       { "2027-12-31T23:59:59Z", "2028-01-31T23:59:59Z" }, { "2028-01-30T00:00:00Z", "2028-02-29T00:00:00Z" } } do
