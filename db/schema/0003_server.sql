@@ -147,25 +147,10 @@ CREATE INDEX idempotency_by_time ON idempotency (created_at);
 
 -- Whose they are; NULL: the scripts' of this machine.
 ALTER TABLE threads ADD COLUMN account TEXT;
+ALTER TABLE assistants ADD COLUMN account TEXT;
 ALTER TABLE runs ADD COLUMN account TEXT;
 ALTER TABLE runs ADD COLUMN asked TEXT;                                    -- JSON: what a request asked for, to go on with it and to show it
 ALTER TABLE runs ADD COLUMN expires_at INTEGER;                            -- a run that waits for outputs until then is expired
-
--- Assistants of accounts: each account has names of its own.
-CREATE TABLE assistants_3 (
-    no INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    definition TEXT NOT NULL,                                              -- JSON: the options of perilune.assistant
-    metadata TEXT,                                                         -- JSON
-    created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
-    account TEXT                                                           -- NULL: this machine's
-) STRICT;
-INSERT INTO assistants_3 SELECT no, id, name, definition, metadata, created_at, updated_at, NULL FROM assistants;
-DROP TABLE assistants;
-ALTER TABLE assistants_3 RENAME TO assistants;
-CREATE UNIQUE INDEX assistants_by_name ON assistants (name, COALESCE(account, ''));
 
 CREATE INDEX threads_by_account ON threads (account, no) WHERE account IS NOT NULL;
 

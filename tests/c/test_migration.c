@@ -41,20 +41,24 @@ static char *read_fixture(void)
     return sql;
 }
 
-/* A database as the first version left it. */
-static void make_old(const char *path)
+static const char *const schemas[] = {"db/schema/0001_init.sql", "db/schema/0002_durable_runs.sql", "db/schema/0003_server.sql"};
+
+/* A database as that version left it. */
+static void make_old(const char *path, size_t version, const char *rows_sql)
 {
-    struct slice schema = embedded("db/schema/0001_init.sql");
-    char *schema_sql = mem_dup(schema.p, schema.n), *rows_sql = read_fixture(), ids[100];
+    char ids[100];
     sqlite3 *db = open_raw(path);
     raw(db, "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON");
-    raw(db, schema_sql);
+    for (size_t i = 0; i < version; i++) {
+        struct slice schema = embedded(schemas[i]);
+        char *schema_sql = mem_dup(schema.p, schema.n);
+        raw(db, schema_sql);
+        mem_free(schema_sql);
+    }
     raw(db, rows_sql);
-    snprintf(ids, sizeof ids, "PRAGMA application_id = %d; PRAGMA user_version = 1", APPLICATION_ID);
+    snprintf(ids, sizeof ids, "PRAGMA application_id = %d; PRAGMA user_version = %zu", APPLICATION_ID, version);
     raw(db, ids);
     sqlite3_close(db);
-    mem_free(schema_sql);
-    mem_free(rows_sql);
 }
 
 /* The rows of a table as text, in the columns that the first version had. */
@@ -96,7 +100,7 @@ static void test_keeps_its_rows(const char *path)
         mem_free(before[i]);
     }
     CHECK(raw_integer(
-              path, "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE '%\\_2' ESCAPE '\\'") == 0);
+              path, "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name GLOB '*_[0-9]'") == 0);
 }
 
 /* Does the statement fail with these words? */
@@ -147,15 +151,37 @@ static void test_deletes_a_thread(const char *path)
     CHECK(count_problems(path, "") == 0);
 }
 
+/* Names of assistants were unique over all accounts; they are within each. */
+static void test_parts_names_by_account(const char *path)
+{
+    make_old(path, 3,
+             "INSERT INTO assistants (id, name, definition, created_at, updated_at, account) "
+             "VALUES ('asst_a', 'helper', '{}', 1, 2, 'acct_a'), ('asst_b', 'mine', '{}', 3, 4, NULL)");
+    close_store(open_store(path));
+    char *rows = dump(path, "assistants", "no, id, name, definition, metadata, created_at, updated_at, account");
+    CHECK(strcmp(rows, "1:1|3:asst_a|3:helper|3:{}|5:|1:1|1:2|3:acct_a|1:2|3:asst_b|3:mine|3:{}|5:|1:3|1:4|5:|") == 0);
+    mem_free(rows);
+    raw_on(path, "INSERT INTO assistants (id, name, definition, created_at, updated_at, account) "
+                 "VALUES ('asst_c', 'helper', '{}', 1, 2, 'acct_c')");
+    sqlite3 *db = open_raw(path);
+    CHECK(refuses(db, "UPDATE assistants SET account = 'acct_a' WHERE id = 'asst_c'", "UNIQUE"));
+    CHECK(refuses(db, "UPDATE assistants SET name = 'mine', account = NULL WHERE id = 'asst_c'", "UNIQUE"));
+    sqlite3_close(db);
+    CHECK(count_problems(path, "") == 0);
+}
+
 int main(void)
 {
     kit_begin();
-    char path[128];
+    char path[128], *rows_sql = read_fixture();
     snprintf(path, sizeof path, "%s", path_of("old.db"));
-    make_old(path);
+    make_old(path, 1, rows_sql);
+    mem_free(rows_sql);
     test_keeps_its_rows(path);
     CHECK(count_problems(path, "") == 0);
     test_protects_its_rows(path);
     test_deletes_a_thread(path);
+    snprintf(path, sizeof path, "%s", path_of("server.db"));
+    test_parts_names_by_account(path);
     return kit_end();
 }
