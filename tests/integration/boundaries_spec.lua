@@ -1,5 +1,4 @@
 -- What a caller with a key cannot get around: accounts, scopes, limits, prices. And that no body makes a 500.
-local accounts = require "perilune.store.accounts"
 local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local fetch = require "perilune.sys.fetch"
@@ -8,9 +7,9 @@ local keys = require "perilune.store.keys"
 local kit = require "tests.support.server"
 local quota = require "perilune.serve.quota"
 local replay = require "tests.support.replay"
-local task = require "perilune.sys.task"
 local testing = require "perilune.testing"
 local upstreams = require "tests.support.upstream"
+local wait_until = require "tests.support.wait"
 
 local CREDIT = credits.CREDIT
 local MODEL = "openai/gpt-4o-mini"
@@ -18,38 +17,8 @@ local hello = { { role = "user", content = "Hello" } }
 local weather = { type = "function", ["function"] = { name = "weather", parameters = { type = "object" } } }
 
 
-local function settings_of(upstream, more)
-  local settings = { max_retries = 0, failover = "off", env = function(name)
-    return ({
-      OPENAI_API_KEY = "a-key", OPENAI_BASE_URL = upstream.url .. "/v1",
-      GEMINI_API_KEY = "a-key", GEMINI_BASE_URL = upstream.url .. "/v1beta",
-    })[name]
-  end }
-  for name, value in pairs(more or {}) do
-    settings[name] = value
-  end
-  return settings
-end
-
-
 local function key_for(server, options)
   return { authorization = "Bearer " .. assert(keys.create(server.server.db, options)) }
-end
-
-
--- Signs in with the key of an account that pays.
-local function sign_in(server, amount, options)
-  options = options or {}
-  options.name, options.is_prepaid = "customer", true
-  server.headers = key_for(server, options)
-  assert(credits.grant(server.server.db, assert(accounts.get(server.server.db, "customer")), amount))
-end
-
-
-local function balance(server)
-  local account = assert(accounts.get(server.server.db, "customer"))
-  assert.are.equal(0, account.held)
-  return account.balance
 end
 
 
@@ -59,17 +28,6 @@ local function chat(server, more, headers)
     body[name] = value
   end
   return server:post("/v1/chat/completions", body, headers)
-end
-
-
-local function wait_until(what, condition)
-  for _ = 1, 500 do
-    if condition() then
-      return
-    end
-    task.sleep(0.01)
-  end
-  error("it did not happen: " .. what)
 end
 
 
@@ -125,7 +83,7 @@ describe("callers whom a script knows", function()
 
   it("are not this machine, whatever they are called", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = settings_of(upstream), define = believe_header }
+    local server <close> = kit.start { settings = kit.asking(upstream), define = believe_header }
     local headers = { ["x-user"] = "local" }
     assert.are.equal(200, chat(server, { model = MODEL, provider_specific_params = { model = "vendor/model-with-slash" } }, headers).status)
     assert.are.equal("gpt-4o-mini", upstream.requests[#upstream.requests].body.model)
@@ -155,7 +113,9 @@ end)
 describe("the scopes of a key", function()
   it("hold for names that would end the address of a provider", function()
     local provider <close> = start_provider()
-    local server <close> = kit.start { settings = settings_of(provider) }
+    local server <close> = kit.start { settings = { max_retries = 0, env = function(name)
+      return ({ GEMINI_API_KEY = "a-key", GEMINI_BASE_URL = provider.url .. "/v1beta" })[name]
+    end } }
     server.headers = key_for(server, { name = "a", scopes = { models = { "*-flash" } } })
     assert.are.equal(403, chat(server, { model = "gemini/gemini-2.5-pro" }).status)
     chat(server, { model = "gemini/gemini-2.5-pro:generateContent?a=-flash" })
@@ -164,7 +124,7 @@ describe("the scopes of a key", function()
 
   it("hold for runs that another key of the account has begun", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = settings_of(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local wide = key_for(server, { name = "wide", account = "a" })
     local narrow = key_for(server, { name = "narrow", account = "a", scopes = { models = { "offline/*" } } })
     local assistant = server:post("/v1/assistants", { model = MODEL, tools = { weather } }, wide).body.id
@@ -220,7 +180,7 @@ describe("the limits of a key", function()
     it("count the tokens of " .. what, function()
       quota.forget()
       local upstream <close> = upstreams.start()
-      local server <close> = kit.start { settings = settings_of(upstream), define = function(perilune)
+      local server <close> = kit.start { settings = kit.asking(upstream), define = function(perilune)
         perilune.assistant { name = "bob", model = MODEL }
       end }
       server.headers = key_for(server, { name = "a", limits = { tokens = 20 } })
@@ -234,7 +194,7 @@ describe("the limits of a key", function()
   it("count what runs in the background among the requests at once", function()
     quota.forget()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = settings_of(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     server.headers = key_for(server, { name = "a", limits = { concurrency = 1 } })
     local body = { model = MODEL, input = "slow 50", background = true }
     local first = server:post("/v1/responses", body)
@@ -250,11 +210,11 @@ end)
 describe("what a key pays", function()
   it("does not wrap for any number of answers", function()
     local server <close> = kit.start { settings = { credits = by_token(1) } }
-    sign_in(server, 1000 * CREDIT)
+    server:sign_in(1000 * CREDIT)
     local function cost(more)
-      local before = balance(server)
+      local before = server:balance()
       local answer = chat(server, more)
-      return answer.status == 200 and before - balance(server) or math.maxinteger, answer.status
+      return answer.status == 200 and before - server:balance() or math.maxinteger, answer.status
     end
     local plain = cost { max_tokens = 1024 }
     assert.is_true(cost { max_tokens = 1024, n = 1 << 54 } >= plain)
@@ -274,21 +234,21 @@ describe("what a key pays", function()
       local provider <close> = start_provider(function(request)
         return { prompt_tokens = #request:body() // 4, completion_tokens = 1 }
       end)
-      local server <close> = kit.start { settings = settings_of(provider, { credits = by_token(1000) }) }
-      sign_in(server, 1000 * CREDIT)
+      local server <close> = kit.start { settings = kit.asking(provider, { credits = by_token(1000) }) }
+      server:sign_in(1000 * CREDIT)
       more.model, more.max_tokens = MODEL, 1
       assert.are.equal(200, chat(server, more).status)
-      assert.is_true(1000 * CREDIT - balance(server) > 45 * CREDIT) -- 50,000 tokens, a credit for a thousand
+      assert.is_true(1000 * CREDIT - server:balance() > 45 * CREDIT) -- 50,000 tokens, a credit for a thousand
     end)
   end
 
   it("comes out of an allowance that is due for vectors, too", function()
     local upstream <close> = upstreams.start()
     local tiers = { free = { allowance = 50 } }
-    local server <close> = kit.start { settings = settings_of(upstream, { credits = { tiers = tiers, bands = flat(1).bands } }) }
+    local server <close> = kit.start { settings = kit.asking(upstream, { credits = { tiers = tiers, bands = flat(1).bands } }) }
     server.headers = key_for(server, { name = "customer", is_prepaid = true, tier = "free", resets_at = clock.wall() - 5 })
     assert.are.equal(200, server:post("/v1/embeddings", { model = "openai/text-embedding-3-small", input = "Hello" }).status)
-    assert.are.equal(49 * CREDIT, balance(server))
+    assert.are.equal(49 * CREDIT, server:balance())
   end)
 
   it("is paid once for an Idempotency-Key, however large the answer is", function()
@@ -296,13 +256,13 @@ describe("what a key pays", function()
       local body = json.encode { created = 1, data = { { b64_json = ("A"):rep(6 << 20) } } }
       request:reply { status = 200, headers = { ["content-type"] = "application/json" }, body = body }
     end }
-    local server <close> = kit.start { settings = settings_of(provider, { credits = flat(1) }) }
-    sign_in(server, 10 * CREDIT)
+    local server <close> = kit.start { settings = kit.asking(provider, { credits = flat(1) }) }
+    server:sign_in(10 * CREDIT)
     for _ = 1, 2 do
       local asked = { model = "openai/gpt-image-1", prompt = "x" }
       assert.are.equal(200, server:post("/v1/images/generations", asked, { ["idempotency-key"] = "i" }).status)
     end
-    assert.are.equal(9 * CREDIT, balance(server))
+    assert.are.equal(9 * CREDIT, server:balance())
   end)
 
   it("is counted here where a provider's counts cannot be", function()
@@ -312,12 +272,12 @@ describe("what a key pays", function()
       position = position + 1
       return { prompt_tokens = counts[position][1], completion_tokens = counts[position][2] }
     end)
-    local server <close> = kit.start { settings = settings_of(provider, { credits = by_token(1000) }) }
-    sign_in(server, 1000 * CREDIT)
+    local server <close> = kit.start { settings = kit.asking(provider, { credits = by_token(1000) }) }
+    server:sign_in(1000 * CREDIT)
     for _ = 1, #counts do
-      local before = balance(server)
+      local before = server:balance()
       assert.are.equal(200, chat(server, { model = MODEL, max_tokens = 500 }).status)
-      local cost = before - balance(server)
+      local cost = before - server:balance()
       assert.is_true(cost > CREDIT // 10 and cost < CREDIT, cost) -- 100 words, a credit for a thousand tokens
     end
     assert.are.equal(200, server:get("/v1/credits/stats").status)
@@ -326,14 +286,14 @@ describe("what a key pays", function()
   it("is the model's price for a client's assistant, also where it has the name of a script's", function()
     local upstream <close> = upstreams.start()
     local bands = { bob = { models = { "assistant/bob" }, request = 1 }, dear = { models = { "openai/*" }, request = 50 } }
-    local server <close> = kit.start { settings = settings_of(upstream, { credits = { bands = bands } }), define = function(perilune)
+    local server <close> = kit.start { settings = kit.asking(upstream, { credits = { bands = bands } }), define = function(perilune)
       perilune.assistant { name = "bob", model = "offline/demo" }
     end }
-    sign_in(server, 1000 * CREDIT, { scopes = { models = { "openai/*", "assistant/asst_*" } } })
+    server:sign_in(1000 * CREDIT, { scopes = { models = { "openai/*", "assistant/asst_*" } } })
     local made = server:post("/v1/assistants", { name = "bob", model = MODEL }).body.id
     assert.are.equal(404, chat(server, { model = "assistant/asst_bob" }).status)
     assert.are.equal(200, chat(server, { model = "assistant/" .. made }).status)
-    assert.are.equal(950 * CREDIT, balance(server))
+    assert.are.equal(950 * CREDIT, server:balance())
   end)
 end)
 
@@ -362,12 +322,12 @@ describe("no 500 comes of", function()
       local server <close> = kit.start { settings = { credits = flat(1) }, define = function(perilune)
         perilune.assistant { name = "bob", model = "offline/demo" }
       end }
-      sign_in(server, 10 * CREDIT)
+      server:sign_in(10 * CREDIT)
       local path, body = one[1], one[2]
       body.model = path ~= "/v1/conversations" and (body.model or "offline/demo") or nil
       local answer = server:post(path, body)
       assert.is_true(answer.status < 500, answer.text)
-      balance(server)
+      server:balance()
     end)
   end
 end)

@@ -1,5 +1,4 @@
 -- What a name of a model allows and costs: that of the model it is read as, not of what the client has written.
-local accounts = require "perilune.store.accounts"
 local credits = require "perilune.store.credits"
 local keys = require "perilune.store.keys"
 local kit = require "tests.support.server"
@@ -20,13 +19,10 @@ local function start_upstream()
 end
 
 
+-- Nobody steps in for a model.
 local function settings_of(upstream, more)
-  local settings = { max_retries = 0, failover = "off", env = function(name)
-    return ({ OPENAI_API_KEY = "a-key", OPENAI_BASE_URL = upstream.url .. "/v1" })[name]
-  end }
-  for name, value in pairs(more or {}) do
-    settings[name] = value
-  end
+  local settings = kit.asking(upstream, more)
+  settings.failover = "off"
   return settings
 end
 
@@ -192,13 +188,11 @@ describe("the price of a model", function()
         perilune.assistant { name = "bob", model = "o3-mini" }
       end,
     }
-    local db = server.server.db
-    server.headers = { authorization = "Bearer " .. assert(keys.create(db, { name = "customer", is_prepaid = true })) }
-    assert(credits.grant(db, assert(accounts.get(db, "customer")), 1000 * credits.CREDIT))
+    server:sign_in(1000 * credits.CREDIT)
     local function cost_of(ask, ...)
-      local before = assert(accounts.get(db, "customer")).balance
+      local before = server:balance()
       assert.are.equal(200, (ask(...)))
-      return (before - assert(accounts.get(db, "customer")).balance) // credits.CREDIT
+      return (before - server:balance()) // credits.CREDIT
     end
     assert.are.equal(50, cost_of(chat, server, BORROWED))
     assert.are.equal(1, cost_of(chat, server, "gpt4o mini"))

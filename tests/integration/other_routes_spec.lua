@@ -1,5 +1,4 @@
 -- What else the server answers: Anthropic's messages, vectors, images, texts, and lists of what there is.
-local accounts = require "perilune.store.accounts"
 local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local failover = require "perilune.sys.failover"
@@ -16,18 +15,6 @@ local MODEL, EMBEDDER, PAINTER = "openai/gpt-4o-mini", "openai/text-embedding-3-
 local CREDIT = credits.CREDIT
 
 
--- The settings of a server whose only provider is that one.
-local function asking(upstream, more)
-  local settings = { max_retries = 0, env = function(name)
-    return ({ OPENAI_API_KEY = "a-key", OPENAI_BASE_URL = upstream.url .. "/v1" })[name]
-  end }
-  for name, value in pairs(more or {}) do
-    settings[name] = value
-  end
-  return settings
-end
-
-
 local function asking_anthropic(upstream)
   return { max_retries = 0, env = function(name)
     return ({ ANTHROPIC_API_KEY = "a-key", ANTHROPIC_BASE_URL = upstream.url })[name]
@@ -41,23 +28,6 @@ local function question(said, more)
     body[name] = value
   end
   return body
-end
-
-
--- A key of an account that pays, with so many credits.
-local function sign_in(server, amount, options)
-  local db = server.server.db
-  options = options or {}
-  options.name, options.is_prepaid = "customer", true
-  server.headers = { authorization = "Bearer " .. assert(keys.create(db, options)) }
-  assert(credits.grant(db, assert(accounts.get(db, "customer")), amount))
-end
-
-
-local function balance(server)
-  local account = assert(accounts.get(server.server.db, "customer"))
-  assert.are.equal(0, account.held)
-  return account.balance / CREDIT
 end
 
 
@@ -84,7 +54,7 @@ local weather = {
 describe("a message of Anthropic's", function()
   it("is answered by the model of any vendor", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local answer = server:post("/v1/messages", question "Hello")
     assert.are.equal(200, answer.status, answer.text)
     assert.are.same({ { type = "text", text = "You said: Hello" } }, answer.body.content)
@@ -95,7 +65,7 @@ describe("a message of Anthropic's", function()
 
   it("streams with names of events, and ends with message_stop", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local events = server:events("/v1/messages", question('call get_weather {"city":"Oslo"}', { stream = true, tools = { weather } }))
     local pieces = {}
     for _, one in ipairs(events) do
@@ -109,7 +79,7 @@ describe("a message of Anthropic's", function()
 
   it("that breaks off ends with Anthropic's error, and with no message_stop", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local events = server:events("/v1/messages", question("cut", { stream = true }))
     local last = events[#events]
     assert.are.same({ "error", "error", "api_error" }, { last.event, last.data.type, last.data.error.type })
@@ -118,7 +88,7 @@ describe("a message of Anthropic's", function()
 
   it("that cannot be answered has Anthropic's errors", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     for status, case in pairs {
       [400] = { { max_tokens = json.null }, "invalid_request_error" }, [404] = { { model = "openai/nonesuch" }, "not_found_error" },
       [429] = { { messages = { { role = "user", content = "fail 429" } } }, "rate_limit_error" },
@@ -180,7 +150,7 @@ describe("a message of Anthropic's", function()
 
   it("is counted without being asked", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local function count(said)
       return server:post("/v1/messages/count_tokens", { model = MODEL, messages = { { role = "user", content = said } } }).body.input_tokens
     end
@@ -203,7 +173,7 @@ end)
 describe("embeddings", function()
   it("are numbers, or little-endian floats in base64", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local answer = server:post("/v1/embeddings", { model = EMBEDDER, input = { "a", "moon" }, dimensions = 2, user = "u" })
     assert.are.equal(200, answer.status, answer.text)
     assert.are.same({
@@ -242,16 +212,16 @@ describe("embeddings", function()
 
   it("cost what the model's tokens cost, and are in the books", function()
     local upstream <close> = upstreams.start()
-    local settings = asking(upstream, { credits = { bands = { small = { models = { "openai/*" }, input = 1000000 } } } })
+    local settings = kit.asking(upstream, { credits = { bands = { small = { models = { "openai/*" }, input = 1000000 } } } })
     local server <close> = kit.start { settings = settings }
-    sign_in(server, 100 * CREDIT)
+    server:sign_in(100 * CREDIT)
     assert.are.equal(200, server:post("/v1/embeddings", { model = "text-embedding-3-small", input = "moon" }).status)
-    assert.are.equal(97, balance(server))
+    assert.are.equal(97 * CREDIT, server:balance())
     local row = usage_of(server)
     assert.are.same({ "text-embedding-3-small", 1, 3 }, { row.model, row.attempts, row.prompt_tokens })
     local answer = server:post("/v1/embeddings", { model = EMBEDDER, input = ("moon "):rep(1000) })
     assert.are.same({ 429, "insufficient_quota" }, { answer.status, answer.body.error.code })
-    assert.are.equal(97, balance(server))
+    assert.are.equal(97 * CREDIT, server:balance())
     assert.are.equal(1, #upstream.requests)
   end)
 end)
@@ -260,7 +230,7 @@ end)
 describe("images", function()
   it("are drawn as many as are asked for", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local body = { model = PAINTER, prompt = "the moon", n = 2, size = "1024x1024", quality = "high" }
     local answer = server:post("/v1/images/generations", body)
     assert.are.equal(200, answer.status, answer.text)
@@ -293,14 +263,14 @@ describe("images", function()
     local upstream <close> = replay.serve {
       replay.whole(replay.recording(picture)), replay.reply(500, '{"error":{"message":"no"}}'),
     }
-    local settings = asking(upstream, { credits = { bands = { painted = { models = { "openai/gpt-image-1" }, request = 2 } } } })
+    local settings = kit.asking(upstream, { credits = { bands = { painted = { models = { "openai/gpt-image-1" }, request = 2 } } } })
     local server <close> = kit.start { settings = settings }
-    sign_in(server, 10 * CREDIT)
+    server:sign_in(10 * CREDIT)
     local body = { model = PAINTER, prompt = "the moon", n = 2 }
     assert.are.equal(200, server:post("/v1/images/generations", body).status)
-    assert.are.equal(6, balance(server))
+    assert.are.equal(6 * CREDIT, server:balance())
     assert.are.equal(502, server:post("/v1/images/generations", body).status)
-    assert.are.equal(6, balance(server))
+    assert.are.equal(6 * CREDIT, server:balance())
     body.n = 4
     assert.are.equal(429, server:post("/v1/images/generations", body).status)
     assert.are.equal(2, #upstream.requests)
@@ -311,11 +281,11 @@ describe("images", function()
     local upstream <close> = replay.serve {
       replay.whole(replay.recording(json.encode { created = 1, data = { { b64_json = "iVBORw0KGgo=" } } })),
     }
-    local settings = asking(upstream, { credits = { bands = { painted = { models = { "openai/gpt-image-1" }, request = 2 } } } })
+    local settings = kit.asking(upstream, { credits = { bands = { painted = { models = { "openai/gpt-image-1" }, request = 2 } } } })
     local server <close> = kit.start { settings = settings }
-    sign_in(server, 10 * CREDIT)
+    server:sign_in(10 * CREDIT)
     assert.are.equal(1, #server:post("/v1/images/generations", { model = PAINTER, prompt = "the moon", n = 3 }).body.data)
-    assert.are.equal(8, balance(server))
+    assert.are.equal(8 * CREDIT, server:balance())
   end)
 
   it("that have tokens cost what these cost", function()
@@ -323,12 +293,12 @@ describe("images", function()
       input_tokens = 10, output_tokens = 1000, total_tokens = 1010,
     } }
     local upstream <close> = replay.serve { replay.whole(replay.recording(picture)) }
-    local settings = asking(upstream, { credits = { bands = { painted = { models = { "openai/*" }, output = 1000 } } } })
+    local settings = kit.asking(upstream, { credits = { bands = { painted = { models = { "openai/*" }, output = 1000 } } } })
     local server <close> = kit.start { settings = settings }
-    sign_in(server, 10 * CREDIT)
+    server:sign_in(10 * CREDIT)
     local answer = server:post("/v1/images/generations", { model = PAINTER, prompt = "the moon" })
     assert.are.equal(1000, answer.body.usage.output_tokens, answer.text)
-    assert.are.equal(9, balance(server))
+    assert.are.equal(9 * CREDIT, server:balance())
   end)
 
   it("are drawn by nobody whom the key may not ask", function()
@@ -347,7 +317,7 @@ end)
 describe("an old completion", function()
   it("continues a text, as often as it is asked to", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local answer = server:post("/v1/completions", { model = MODEL, prompt = { "Hello" }, n = 2, echo = false, suffix = json.null })
     assert.are.equal(200, answer.status, answer.text)
     assert.are.same({ "text_completion", 13 }, { answer.body.object, answer.body.usage.total_tokens })
@@ -359,7 +329,7 @@ describe("an old completion", function()
 
   it("streams, and says how each answer ended", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local events = server:events("/v1/completions", {
       model = MODEL, prompt = "a b c", n = 2, max_tokens = 3, stream = true, stream_options = { include_usage = true },
     })
@@ -397,7 +367,7 @@ describe("the list of models", function()
 
   it("has assistants, aliases, and what the providers have, in the same order every time", function()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream), define = define }
+    local server <close> = kit.start { settings = kit.asking(upstream), define = define }
     local list = server:get "/v1/models".body
     local names, found = ids(list.data), {}
     for position, name in ipairs(names) do
@@ -414,7 +384,7 @@ describe("the list of models", function()
 
   it("does not wait for a provider that is slow", function()
     local upstream <close> = replay.serve { replay.stalled() }
-    local server <close> = kit.start { settings = asking(upstream) }
+    local server <close> = kit.start { settings = kit.asking(upstream) }
     local started = clock.mono()
     local names = ids(server:get "/v1/models".body.data)
     assert.is_true(clock.mono() - started < 5)
@@ -505,7 +475,7 @@ describe("the state of the providers", function()
   it("says who can be asked, and why not, and never a key", function()
     failover.reset()
     local upstream <close> = upstreams.start()
-    local server <close> = kit.start { settings = asking(upstream, { exclude = { "groq" } }) }
+    local server <close> = kit.start { settings = kit.asking(upstream, { exclude = { "groq" } }) }
     assert.are.equal(200, server:post("/v1/chat/completions", question "Hello").status)
     local answer = server:get "/v1/providers/status"
     local found = {}

@@ -5,6 +5,7 @@ local json = require "perilune.json"
 local programs = require "tests.support.program"
 local task = require "perilune.sys.task"
 local token = require "perilune.sys.token"
+local wait_until = require "tests.support.wait"
 
 
 -- One exchange: status, text, headers; nothing when nobody is there.
@@ -38,17 +39,6 @@ local function serve(program, script, ...)
   end
   local child = program:start(words)
   return child, programs.read_until(child, "/v1\n"):match("(http://[%d.:]+)/v1")
-end
-
-
-local function wait_until(what, condition)
-  for _ = 1, 200 do
-    if condition() then
-      return
-    end
-    task.sleep(0.05)
-  end
-  error("it did not happen: " .. what)
 end
 
 

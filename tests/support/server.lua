@@ -2,10 +2,13 @@
 --
 --   local server <close> = kit.start { settings = {...} }
 --   local answer = server:post("/v1/chat/completions", { model = "offline/demo", messages = {...} })
+local accounts = require "perilune.store.accounts"
 local apps = require "perilune.app"
+local credits = require "perilune.store.credits"
 local fetch = require "perilune.sys.fetch"
 local hooks = require "perilune.agent.hooks"
 local json = require "perilune.json"
+local keys = require "perilune.store.keys"
 local servers = require "perilune.serve"
 local task = require "perilune.sys.task"
 
@@ -21,6 +24,21 @@ local function serve(server, stop, ready)
     ready:wake()
     stop:wait()
   end)
+end
+
+
+---The settings of a server whose only provider is that one, as OpenAI.
+---@param upstream { url: string }
+---@param more? table
+---@return table
+function M.asking(upstream, more)
+  local settings = { max_retries = 0, env = function(name)
+    return ({ OPENAI_API_KEY = "a-key", OPENAI_BASE_URL = upstream.url .. "/v1" })[name]
+  end }
+  for name, value in pairs(more or {}) do
+    settings[name] = value
+  end
+  return settings
 end
 
 
@@ -132,6 +150,27 @@ function methods:events(path, body, headers, method)
     events[position] = { event = piece.event, data = value == nil and piece.data or value }
   end
   return events
+end
+
+
+---Signs in with a key of the account "customer", which pays.
+---@param amount integer micro-credits that it has
+---@param options? table of the key
+function methods:sign_in(amount, options)
+  local db = self.server.db
+  options = options or {}
+  options.name, options.is_prepaid = "customer", true
+  self.headers = { authorization = "Bearer " .. assert(keys.create(db, options)) }
+  assert(credits.grant(db, assert(accounts.get(db, "customer")), amount))
+end
+
+
+---What the customer has; nothing of it may be held.
+---@return integer micro-credits
+function methods:balance()
+  local account = assert(accounts.get(self.server.db, "customer"))
+  assert(account.held == 0, "something is held")
+  return account.balance
 end
 
 

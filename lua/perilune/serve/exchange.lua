@@ -241,7 +241,7 @@ end
 
 -- Raises unless the key may use what a name is read as.
 local function check_model(self, name, family)
-  if self.key.scopes.models and not self:may_use(names.full(self.app, family, name)) then
+  if self.key.scopes.models and not self:may_use(self.server:full_name(family, name)) then
     error(problem.new {
       status = 403, type = "permission_error", code = "model_not_allowed", param = "model", is_retryable = false,
       message = ("This key may not use the model '%s'."):format(name),

@@ -26,15 +26,8 @@ local harmless = tables.set {
 local function is_allowed(exchange, name)
   if ignored[name] then
     return false
-  elseif exchange.key == auth.LOCAL or harmless[name] then
-    return true
   end
-  for _, more in ipairs(exchange.server.options.extra_fields or {}) do
-    if more == name then
-      return true
-    end
-  end
-  return false
+  return exchange.key == auth.LOCAL or harmless[name] or exchange.server.extra_fields[name]
 end
 
 

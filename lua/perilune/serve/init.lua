@@ -18,6 +18,7 @@ local proxy = require "perilune.serve.proxy"
 local routes = require "perilune.serve.routes"
 local serve = require "perilune.sys.serve"
 local sse = require "perilune.serve.sse"
+local tables = require "perilune.std.tables"
 local task = require "perilune.sys.task"
 local token = require "perilune.sys.token"
 
@@ -46,6 +47,7 @@ M.DRAIN_SECONDS = 10
 ---@field listener perilune.serve.Server
 ---@field settings perilune.Settings
 ---@field options table the configuration's `serve`
+---@field extra_fields table<string, true> of chat completions that go on to providers (serve/extras.lua)
 ---@field router table
 ---@field streams table<perilune.serve.EventStream, true>
 ---@field exchanges table<perilune.Exchange, true> those that are being answered
@@ -63,7 +65,7 @@ function M.new(app)
     app = app, settings = app.settings, options = options, db = app:database(), owner = proc.self(), streams = {},
     exchanges = {}, active = 0, idle = task.signal(), metrics = metrics.new(), cors = cors.new(options.cors),
     proxy = proxy.new(options), models = {}, model_count = 0,
-    is_ready = false, is_draining = false, started = clock.mono(),
+    extra_fields = tables.set(options.extra_fields or {}), is_ready = false, is_draining = false, started = clock.mono(),
   }, metatable)
   self.auth = auth.new(self)
   self.model_list = model_lists.new(self)
@@ -100,6 +102,16 @@ function methods:model(name)
     self.models[name], self.model_count = known, self.model_count + 1
   end
   return known.model, known.name
+end
+
+
+---What a name is read as (serve/names.lua): as it was when the model for it was made, so that what is checked is what is asked.
+---@param family perilune.Family
+---@param name string
+---@return string full
+function methods:full_name(family, name)
+  local known = family == "models" and not names.is_label(self.app, family, name) and self.models[name]
+  return known and known.name or names.full(self.app, family, name)
 end
 
 
