@@ -106,9 +106,11 @@ describe("a database", function()
 
   it("of a newer Perilune, or of another program, is left alone", function()
     make(1)
-    patch(60, "\0\0\0\7") -- user_version, big-endian, in SQLite's header
-    refused("newer", "schema version 7, this one knows 3")
-    refused("newer", "schema version 7", { read_only = true })
+    local known = (">I4"):unpack(assert(fs.read(path)), 61) -- user_version, big-endian, in SQLite's header
+    patch(60, (">I4"):pack(known + 1))
+    local said = ("schema version %d, this one knows %d"):format(known + 1, known)
+    refused("newer", said)
+    refused("newer", said, { read_only = true })
     patch(60, "\0\0\0\1")
     patch(68, "\0\0\0\9") -- application_id
     refused("open", "a database of another program (application id 9)")
