@@ -12,6 +12,7 @@
 #include "../base/mem.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -201,8 +202,16 @@ static enum err configure(struct sqlite *c, struct err_info *info)
     return sqlite_exec(c, sql, "configuring the connection", info);
 }
 
+/* Nobody asks how much memory SQLite has: keeping the figure is a mutex around every allocation. */
+static void configure_library(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* refused when somebody else has used the library before: then it stays slower */
+}
+
 enum err sqlite_open(struct sqlite **out, const struct sqlite_options *options, struct err_info *info)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure_library);
     struct sqlite *c = mem_zero(1, sizeof *c);
     c->options = options;
     c->prepared = mem_zero(catalogue_count(options->catalogue), sizeof *c->prepared);
