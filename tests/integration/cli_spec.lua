@@ -204,6 +204,15 @@ describe("the command line", function()
     assert.is_nil(result.stderr:find("secret", 1, true))
   end)
 
+  it("does not say a password that stands in an address", function()
+    local program <close> = programs.new { OPENAI_API_KEY = "a-key", OPENAI_BASE_URL = "http://me:hidden@127.0.0.1:1/v1" }
+    for _, words in ipairs { { "ask", "-m", "openai/gpt-4o-mini", "hi" }, { "providers" }, { "providers", "--health" } } do
+      local result = program:run(words)
+      has(result.stdout .. result.stderr, "http://127.0.0.1:1/v1")
+      assert.is_nil((result.stdout .. result.stderr):find("hidden", 1, true))
+    end
+  end)
+
   it("tells of lines of .env that it cannot read, by their numbers, and uses the others", function()
     local program <close> = programs.new()
     program:file(".env", "A='x y'\nthis is no line\n")

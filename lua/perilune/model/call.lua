@@ -6,6 +6,7 @@ local http_log = require "perilune.model.http_log"
 local log = require "perilune.sys.log"
 local rate_limits = require "perilune.model.rate_limits"
 local retry_after = require "perilune.model.retry_after"
+local secrets = require "perilune.net.secrets"
 local stream = require "perilune.model.stream"
 local text = require "perilune.std.text"
 
@@ -80,7 +81,7 @@ function methods:network_error(err, has_begun, head)
     }
   end
   err.retryable = err.kind == "connection" or err.kind == "timeout" or err.kind == "stream_interrupted"
-  err.message = ("%s (%s)"):format(err.message, target.base_url)
+  err.message = ("%s (%s)"):format(err.message, secrets.hide_in_url(target.base_url))
   return self:describe(err, head)
 end
 
@@ -151,7 +152,7 @@ function answer_methods:begin()
     return call:describe(errors.new {
       kind = "configuration", status = head.status, retryable = false,
       message = ("%s answers with a redirect%s, and those are not followed: set its base_url to where it is"):format(
-        target.base_url, place and " to " .. place or ""),
+        secrets.hide_in_url(target.base_url), place and " to " .. secrets.hide_in_url(place) or ""),
     }, head)
   end
   self.decoder = target.provider.decoder { status = head.status, request = self.request, target = target }

@@ -7,6 +7,7 @@ local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
 local fingerprint = require "perilune.model.fingerprint"
 local log = require "perilune.sys.log"
+local secrets = require "perilune.net.secrets"
 local stream = require "perilune.model.stream"
 local task = require "perilune.sys.task"
 local token = require "perilune.sys.token"
@@ -15,12 +16,6 @@ local M = {}
 
 local methods = {}
 local metatable = { __name = "perilune.model.cassette", __index = methods }
-
--- The ends of names, of headers and of parameters in an address, that stand for keys; without - and _.
-local key_names = {
-  "^key", "apikey", "accesskey", "subscriptionkey", "^token", "accesstoken", "authtoken", "apitoken", "securitytoken", "secret",
-  "password", "^sig", "signature", "credential", "authorization", "cookie",
-}
 
 
 ---@class perilune.Cassette
@@ -158,32 +153,10 @@ end
 
 -- Whole exchanges
 
-local function carries_key(name)
-  name = name:lower():gsub("[-_]", "")
-  for _, pattern in ipairs(key_names) do
-    if name:find(pattern .. "$") then
-      return true
-    end
-  end
-  return false
-end
-
-
--- An address without the keys in it.
-local function plain_url(url)
-  local address, query = url:match("^([^?#]*)%??([^#]*)")
-  address = address:gsub("^(%a[%w+.-]*://)[^/@]*@", "%1")
-  query = query:gsub("([^&=]+)=([^&]*)", function(name, value)
-    return name .. "=" .. (carries_key(name) and "[redacted]" or value)
-  end)
-  return log.redact(query ~= "" and address .. "?" .. query or address)
-end
-
-
 local function plain_response(response)
   local headers = {}
   for name, value in pairs(response.headers) do
-    headers[name] = not carries_key(name) and log.redact(value) or nil
+    headers[name] = not secrets.is_name(name) and log.redact(value) or nil
   end
   local body = response.body
   if utf8.len(body) then
@@ -218,7 +191,7 @@ end
 ---@return { status: integer, headers: table<string, string>, body: string }?
 ---@return perilune.Error?
 function M.exchange(cassette, given, send)
-  local target, asked = given.method .. " " .. plain_url(given.url), fingerprint.of_body(given.body)
+  local target, asked = given.method .. " " .. secrets.hide_in_url(given.url), fingerprint.of_body(given.body)
   if cassette.mode == "replay" then
     return play_exchange(cassette, target, asked)
   end

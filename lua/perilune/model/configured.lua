@@ -5,6 +5,7 @@ local log = require "perilune.sys.log"
 local offline = require "perilune.model.provider.offline"
 local offline_media = require "perilune.model.provider.offline_media"
 local provider = require "perilune.model.provider"
+local secrets = require "perilune.net.secrets"
 local text = require "perilune.std.text"
 
 local M = {}
@@ -21,6 +22,7 @@ local credentials = { authorization = true, cookie = true, ["x-api-key"] = true,
 
 ---@class perilune.Settings what a process is configured with
 ---@field env fun(name: string): string? environment variables, .env included
+---@field files? string[] the configuration files that were read and say something
 ---@field model? string the default model
 ---@field api_key? string for the chosen provider, instead of the environment's
 ---@field api_keys? table<string, string> by model, or by "provider/model"
@@ -86,6 +88,25 @@ end
 ---@return string?
 function M.base_url(found, settings)
   return settings.env(address_variable(found)) or found.base_url
+end
+
+
+---The same for people: without a user, a password or a key in it.
+---@param found perilune.Provider
+---@param settings perilune.Settings
+---@return string?
+function M.shown_url(found, settings)
+  local url = M.base_url(found, settings)
+  return url and secrets.hide_in_url(url)
+end
+
+
+---Was the address of this provider said, and not only its own taken?
+---@param found perilune.Provider
+---@param settings perilune.Settings
+---@return boolean
+function M.is_url_said(found, settings)
+  return settings.env(address_variable(found)) ~= nil
 end
 
 

@@ -1,6 +1,7 @@
 -- What goes over the wire, in the log, for those who asked (`log_http`). Keys never appear: the log hides every secret that it knows by
 -- its value, and headers that carry one are hidden by their name.
 local log = require "perilune.sys.log"
+local secrets = require "perilune.net.secrets"
 local tables = require "perilune.std.tables"
 local text = require "perilune.std.text"
 
@@ -9,16 +10,11 @@ local M = {}
 -- A longer body is cut.
 M.BODY_BYTES_MAX = 4096
 
-local carries_secret = {
-  authorization = true, ["api-key"] = true, ["x-api-key"] = true, ["x-goog-api-key"] = true, ["proxy-authorization"] = true,
-  cookie = true, ["set-cookie"] = true,
-}
-
 
 local function headers_of(headers)
   local lines = {}
   for _, name in ipairs(tables.sorted_keys(headers)) do
-    lines[#lines + 1] = ("%s: %s"):format(name, carries_secret[name:lower()] and "[redacted]" or headers[name])
+    lines[#lines + 1] = ("%s: %s"):format(name, secrets.is_name(name) and "[redacted]" or headers[name])
   end
   return table.concat(lines, "; ")
 end
@@ -32,9 +28,8 @@ end
 ---@param target perilune.Target
 ---@param http perilune.HttpRequest
 function M.request(target, http)
-  local url = http.url:gsub("([?&]key=)[^&]*", "%1[redacted]")
   log.write("info", "http", ("> %s/%s: %s %s [%s] %s"):format(
-    target.name, target.model, http.method, url, headers_of(http.headers or {}), body_of(http.body or "")))
+    target.name, target.model, http.method, secrets.hide_in_url(http.url), headers_of(http.headers or {}), body_of(http.body or "")))
 end
 
 

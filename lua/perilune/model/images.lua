@@ -8,6 +8,7 @@ local family = require "perilune.model.family"
 local fetch = require "perilune.net.fetch"
 local fs = require "perilune.sys.fs"
 local media = require "perilune.std.media"
+local secrets = require "perilune.net.secrets"
 local task = require "perilune.sys.task"
 local usages = require "perilune.model.usage"
 
@@ -56,7 +57,7 @@ local function download(image)
   if not response then
     return nil, err
   elseif response.status ~= 200 then
-    return media.refuse(("the image cannot be fetched: HTTP %d (%s)"):format(response.status, image.url))
+    return media.refuse(("the image cannot be fetched: HTTP %d (%s)"):format(response.status, secrets.hide_in_url(image.url)))
   end
   return response.body
 end

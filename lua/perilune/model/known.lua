@@ -40,16 +40,10 @@ local function apis_of(provider)
 end
 
 
--- Without what stands before an @: it may be a password.
-local function shown_address(url)
-  return url and (url:gsub("^(%a+://)[^/]*@", "%1"))
-end
-
-
 local function row_of(provider, settings)
   local row = {
     name = provider.name, kinds = kinds_of(provider), apis = apis_of(provider),
-    base_url = shown_address(configured.base_url(provider, settings)), key = provider.key,
+    base_url = configured.shown_url(provider, settings), key = provider.key,
     models = json.array(table.move(provider.models, 1, #provider.models, 1, {})), source = provider.source,
   }
   if provider.key then

@@ -13,13 +13,15 @@ local M = {}
 ---@field base_url? string
 ---@field state "ok"|"failed"|"no key"|"not asked" not asked: it has no list that could be asked for
 ---@field has_key? boolean it needs a key
+---@field is_local? boolean it needs no key, and nobody has said where it is: it may well not run
 ---@field ms? integer how long it took
 ---@field models? integer how many it listed
 ---@field error? string why not
 
 -- Asks one provider.
 local function probe(found, settings)
-  local row = { provider = found.name, base_url = configured.base_url(found, settings), has_key = found.key ~= nil or nil }
+  local row = { provider = found.name, base_url = configured.shown_url(found, settings), has_key = found.key ~= nil or nil }
+  row.is_local = not found.key and not configured.is_url_said(found, settings) or nil
   if found == configured.offline then
     row.state, row.models, row.ms = "ok", #found.models, 0
   elseif found.key and not settings.env(found.key) then

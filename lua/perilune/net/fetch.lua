@@ -3,6 +3,7 @@
 local check = require "perilune.std.check"
 local errors = require "perilune.std.errors"
 local json = require "perilune.json"
+local secrets = require "perilune.net.secrets"
 local sys = require "perilune.sys.fetch"
 
 local M = {}
@@ -90,7 +91,7 @@ local function send(given)
     parts[#parts + 1] = part
   end
   if err then
-    err.message = ("%s (%s)"):format(err.message, given.url)
+    err.message = ("%s (%s)"):format(err.message, secrets.hide_in_url(given.url))
     err.retryable = errors.is(err, "connection") or errors.is(err, "timeout")
     return nil, err
   end
