@@ -213,6 +213,17 @@ static int f_live(lua_State *L)
     return 1;
 }
 
+/* library() -> text | nil, error */
+static int f_library(lua_State *L)
+{
+    const char *version;
+    struct err_info info;
+    if (fetcher_library(host_of(L)->fetcher, &version, &info) != ERR_OK)
+        return args_fail(L, &info);
+    lua_pushstring(L, version);
+    return 1;
+}
+
 /* [-0, +2, m] The head, which keeps its lines alive (a finalizer may close the handle), and these lines as a table:
  * lower-case names; a repeated header is joined with ", ". */
 static void push_headers(lua_State *L, struct slice head)
@@ -456,7 +467,7 @@ static int mm_tostring(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"open", f_open}, {"live", f_live}, {"is_range", f_is_range}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"open", f_open}, {"live", f_live}, {"library", f_library}, {"is_range", f_is_range}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"head", m_head},         {"next", m_next},   {"next_texts", m_next_texts}, {"first_byte", m_first_byte},
     {"progress", m_progress}, {"close", mm_close}, {NULL, NULL},

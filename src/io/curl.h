@@ -1,6 +1,6 @@
 /*
  * curl.h - libcurl, loaded when the first request is made: its 30 libraries cost 5 ms, which a script that
- * never fetches should not pay. The table holds exactly the functions fetch.c calls.
+ * never fetches should not pay. The table holds exactly the functions that are called.
  */
 #ifndef PERILUNE_CURL_H
 #define PERILUNE_CURL_H
@@ -11,6 +11,7 @@
 
 #define CURL_FUNCTIONS(X)                                                                                              \
     X(CURLcode, global_init, (long))                                                                                   \
+    X(char *, version, (void))                                                                                         \
     X(CURL *, easy_init, (void))                                                                                       \
     X(void, easy_cleanup, (CURL *))                                                                                    \
     X(void, easy_reset, (CURL *))                                                                                      \

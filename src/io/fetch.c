@@ -7,6 +7,7 @@
 
 #include "../base/limits.h"
 #include "../base/mem.h"
+#include "easy.h"
 #include "fetch_error.h"
 #include "sockets.h"
 
@@ -349,21 +350,6 @@ static struct shard *shard_with_room(struct fetcher *fs)
     return &s->shard;
 }
 
-static void add_header(struct fetch *f, struct slice line)
-{
-    char *text = mem_dup(line.p, line.n);
-    f->headers = f->fetcher->curl.slist_append(f->headers, text);
-    ASSERT(f->headers);
-    mem_free(text);
-}
-
-static void set_string(struct fetch *f, CURLoption option, struct slice value)
-{
-    char *text = mem_dup(value.p, value.n);
-    f->fetcher->curl.easy_setopt(f->easy, option, text); /* curl copies strings */
-    mem_free(text);
-}
-
 static void set_callbacks(struct fetch *f)
 {
     const struct curl *c = &f->fetcher->curl;
@@ -376,44 +362,6 @@ static void set_callbacks(struct fetch *f)
     c->easy_setopt(f->easy, CURLOPT_PREREQFUNCTION, on_connected);
     c->easy_setopt(f->easy, CURLOPT_PREREQDATA, f);
     shard_adopt(f->shard, f->easy, &f->opener, f->addresses);
-}
-
-static void set_transport(struct fetch *f, const struct fetch_options *o)
-{
-    const struct curl *c = &f->fetcher->curl;
-    c->easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);
-    c->easy_setopt(f->easy, CURLOPT_QUICK_EXIT, 1L); /* the end of a fetch does not wait for a resolver that hangs */
-    c->easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    c->easy_setopt(f->easy, CURLOPT_HTTP_VERSION, (long)(o->is_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    c->easy_setopt(f->easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
-    c->easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_ms);
-    c->easy_setopt(f->easy, CURLOPT_FOLLOWLOCATION, o->redirects_max > 0 ? 1L : 0L);
-    c->easy_setopt(f->easy, CURLOPT_MAXREDIRS, o->redirects_max);
-    c->easy_setopt(f->easy, CURLOPT_SSL_VERIFYPEER, o->is_insecure ? 0L : 1L);
-    c->easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, o->is_insecure ? 0L : 2L);
-    set_string(f, CURLOPT_PROXY, o->proxy); /* "" also keeps curl from looking at the environment */
-    if (o->ca_file.n)
-        set_string(f, CURLOPT_CAINFO, o->ca_file);
-}
-
-static void set_request(struct fetch *f, const struct fetch_options *o)
-{
-    const struct curl *c = &f->fetcher->curl;
-    set_string(f, CURLOPT_URL, o->url);
-    bool is_post = slice_is(o->method, "POST");
-    if (o->body.p || is_post) {
-        f->body = mem_dup(o->body.p ? o->body.p : "", o->body.n);
-        c->easy_setopt(f->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body.n);
-        c->easy_setopt(f->easy, CURLOPT_POSTFIELDS, f->body);
-    }
-    if (slice_is(o->method, "HEAD"))
-        c->easy_setopt(f->easy, CURLOPT_NOBODY, 1L);
-    else if (!is_post && (o->body.p || !slice_is(o->method, "GET"))) /* a custom one would outlive a redirect */
-        set_string(f, CURLOPT_CUSTOMREQUEST, o->method);
-    for (size_t i = 0; i < o->headers_n; i++)
-        add_header(f, o->headers[i]);
-    add_header(f, (struct slice){"Expect:", 7}); /* no 100-continue: it costs a round trip */
-    c->easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->headers);
 }
 
 static enum err ensure_curl(struct fetcher *fs, struct err_info *info)
@@ -447,8 +395,8 @@ enum err fetch_start(struct fetcher *fs, const struct fetch_options *o, void (*o
     ASSERT(f->easy);
     f->addresses = o->addresses ? (void *)mem_dup((const void *)o->addresses, sizeof *o->addresses) : NULL;
     set_callbacks(f);
-    set_transport(f, o);
-    set_request(f, o);
+    easy_set_transport(&fs->curl, f->easy, o);
+    easy_set_request(&fs->curl, f->easy, o, &f->body, &f->headers);
     f->started_us = f->content_us = now_us(f);
     f->shard->live++;
     fs->live++;
@@ -596,4 +544,11 @@ void fetcher_free(struct fetcher *fs)
 size_t fetcher_live(const struct fetcher *fs)
 {
     return fs->live;
+}
+
+enum err fetcher_library(struct fetcher *fs, const char **version, struct err_info *info)
+{
+    enum err err = ensure_curl(fs, info);
+    *version = err == ERR_OK ? fs->curl.version() : NULL;
+    return err;
 }

@@ -42,6 +42,8 @@ enum fetch_step { FETCH_WAIT, FETCH_FRAME, FETCH_END, FETCH_FAILED };
 struct fetcher *fetcher_new(struct loop *l, size_t pool_connections);
 void fetcher_free(struct fetcher *fs); /* closes idle connections; every fetch must be closed before */
 size_t fetcher_live(const struct fetcher *fs);
+/* What curl and its parts are, "libcurl/7.88.1 OpenSSL/3.0.17 ..."; loads it. The text is curl's. */
+MUST_CHECK enum err fetcher_library(struct fetcher *fs, const char **version, struct err_info *info);
 
 MUST_CHECK enum err fetch_start(struct fetcher *fs, const struct fetch_options *o, void (*on_change)(void *user), void *user,
                                 struct fetch **out, struct err_info *info);

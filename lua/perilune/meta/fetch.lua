@@ -72,6 +72,11 @@ function handle:close() end
 ---@return perilune.Error?
 function M.open(options) end
 
+---What libcurl is, and its parts: "libcurl/7.88.1 OpenSSL/3.0.17 …". Loads it.
+---@return string?
+---@return perilune.Error?
+function M.library() end
+
 ---May this text stand in `addresses`?
 ---@param text string
 ---@return boolean
