@@ -19,7 +19,7 @@ Q := $(if $(V),,@)
 C_FILES := $(wildcard src/*.c src/*/*.c)
 OBJECTS := $(C_FILES:src/%.c=$(B)/%.o)
 LIB_OBJECTS := $(filter-out $(B)/main.o,$(OBJECTS))
-EMBEDDED := $(sort $(shell find lua db -name '*.lua' -not -path '*/meta/*' -o -name '*.sql'))
+EMBEDDED := $(sort $(shell find lua db -name '*.lua' -not -path '*/meta/*' -o -name '*.sql'; find scripts/project -type f))
 FAULT_TOOLS := $(B)/tests/fault_server $(B)/tests/world.so
 TOOL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -O1 -g
 C_TESTS := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/test_*.c))
@@ -34,7 +34,7 @@ $(B)/%.o: src/%.c | packages
 	@mkdir -p $(@D); echo CC $<
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# lua/ and db/ inside the binary, as they are.
+# lua/, db/ and the project that `perilune init` writes inside the binary, as they are.
 $(B)/embed.list: FORCE
 	@mkdir -p $(@D); wc -c $(EMBEDDED) > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 

@@ -255,7 +255,7 @@ function M.load(options)
   if not env_file then
     return nil, bad_lines
   end
-  local values, own_env = {}, {}
+  local values, own_env, files = {}, {}, { next(env_file) and ".env" }
   local function env(name)
     local value = proc.env(name) or env_file[name] or own_env[name]
     return value ~= nil and value ~= "" and note_secret(name, value) or nil
@@ -266,6 +266,7 @@ function M.load(options)
     if not found then
       return nil, err
     end
+    files[#files + 1] = next(found) and path
     merge(values, found)
     merge(own_env, found.env or {})
   end
@@ -277,7 +278,7 @@ function M.load(options)
     https_proxy = env("HTTPS_PROXY") or env("https_proxy"), -- for https:// addresses; `proxy` is for all
     provider_folders = { "providers", home(env, "XDG_CONFIG_HOME", ".config") .. "/perilune/providers" },
   })
-  values.env, values.notes = env, {}
+  values.env, values.notes, values.files = env, {}, files
   for position, number in ipairs(bad_lines) do
     values.notes[position] = (".env:%d: this is not NAME=value (or its quote is not closed): the line is left out"):format(number)
   end

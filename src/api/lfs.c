@@ -1,7 +1,8 @@
 /*
- * lfs.c - perilune.sys.fs: files for tasks. Every call but cwd waits for a thread of the pool; a cancelled task does
+ * lfs.c - perilune.sys.fs: files for tasks. Every call but cwd and embedded waits for a thread of the pool; a cancelled task does
  * not stop what the thread has begun, it only stops waiting.
  */
+#include "../base/embed.h"
 #include "../base/limits.h"
 #include "../io/file.h"
 #include "../script/args.h"
@@ -229,9 +230,25 @@ static int f_cwd(lua_State *L)
     return 1;
 }
 
+/* embedded(folder) -> texts by name */
+static int f_embedded(lua_State *L)
+{
+    size_t folder_n;
+    const char *folder = luaL_checklstring(L, 1, &folder_n);
+    lua_newtable(L);
+    for (size_t i = 0; i < embed_file_count; i++) {
+        if (strncmp(embed_files[i].name, folder, folder_n) != 0)
+            continue;
+        lua_pushlstring(L, embed_files[i].p, embed_files[i].n);
+        lua_setfield(L, -2, embed_files[i].name + folder_n);
+    }
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"read", f_read},   {"write", f_write},   {"append", f_append},     {"list", f_list}, {"stat", f_stat},
-    {"mkdir", f_mkdir}, {"remove", f_remove}, {"temp_dir", f_temp_dir}, {"cwd", f_cwd},   {NULL, NULL},
+    {"mkdir", f_mkdir}, {"remove", f_remove}, {"temp_dir", f_temp_dir}, {"cwd", f_cwd},
+    {"embedded", f_embedded}, {NULL, NULL},
 };
 
 static const luaL_Reg no_methods[] = {{NULL, NULL}};

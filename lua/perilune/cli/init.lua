@@ -14,7 +14,7 @@ local M = {}
 ---@field examples string[]
 ---@field run fun(values: table, words: string[], global: table): integer?
 
--- In the order of the help text; each is perilune.cli.<name>.
+-- In the order of the help text; each is perilune.cli.<name>, or of the name that comes third.
 local commands = {
   { "run", "run an agent script" },
   { "ask", "one answer on standard output" },
@@ -31,6 +31,8 @@ local commands = {
   { "keys", "who may call a server: create, list, revoke, rotate" },
   { "credits", "what accounts have: balance, grant, history" },
   { "test", "run busted specs inside the host" },
+  { "doctor", "versions, configuration, keys, database; do the providers answer?" },
+  { "init", "a small project to begin with: an assistant, a spec, a configuration", "project" },
 }
 
 local global_options = {
@@ -75,7 +77,7 @@ local function find_command(name)
   local names = {}
   for position, command in ipairs(commands) do
     if command[1] == name then
-      return require("perilune.cli." .. name)
+      return require("perilune.cli." .. (command[3] or name))
     end
     names[position] = command[1]
   end
@@ -118,11 +120,6 @@ local function make_app(global)
 end
 
 
-local function version_text(version)
-  return ("perilune %s (%s)\n"):format(version, _VERSION)
-end
-
-
 ---The whole command line.
 ---@param arg string[]
 ---@param version string
@@ -135,7 +132,7 @@ function M.main(arg, version)
     global.help = true
   end
   if global.version then
-    output.write(version_text(version))
+    output.write(require("perilune.cli.versions").text(version))
     return 0
   elseif global.help and not words[1] then
     output.write(global_help())

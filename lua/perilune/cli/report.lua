@@ -17,7 +17,10 @@ local exit_codes = {
 }
 
 
-local function exit_code(err)
+---What the program exits with for an error.
+---@param err perilune.Error
+---@return integer
+function M.exit_code(err)
   if err.code == "usage" then
     return 2
   elseif err.kind == "all_failed" and err.cause and err.cause.kind then
@@ -121,11 +124,11 @@ end
 ---@return integer
 function M.print(err)
   if err.kind == "cancelled" and err.reason == "shutdown" then -- whoever ended the program knows
-    return exit_code(err)
+    return M.exit_code(err)
   end
   local said = err.kind == "internal" and internal(err) or known(err)
   proc.write(2, require("perilune.sys.log").redact("perilune: " .. said) .. "\n")
-  return exit_code(err)
+  return M.exit_code(err)
 end
 
 

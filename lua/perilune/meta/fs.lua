@@ -52,6 +52,11 @@ function fs.list(path, options) end
 ---@return perilune.Error? err
 function fs.stat(path, options) end
 
+---The files in a folder of those that are inside of this program, by their names from there.
+---@param folder string "scripts/project/"
+---@return table<string, string> texts
+function fs.embedded(folder) end
+
 ---Makes a folder and its parents; fine when it exists.
 ---@param path string
 ---@param options? { beneath?: string }

@@ -17,6 +17,7 @@ local M = {}
 ---@field ms? integer how long it took
 ---@field models? integer how many it listed
 ---@field error? string why not
+---@field kind? string of that error
 
 -- Asks one provider.
 local function probe(found, settings)
@@ -34,7 +35,7 @@ local function probe(found, settings)
     local list, err = lists[found.name], problems[found.name]
     row.ms = math.floor((clock.mono() - started) * 1000 + 0.5)
     row.state = list and "ok" or "failed"
-    row.models, row.error = list and #list, err and tostring(err)
+    row.models, row.kind, row.error = list and #list, err and err.kind, err and tostring(err)
   end
   return row
 end
