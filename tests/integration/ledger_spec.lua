@@ -241,7 +241,9 @@ describe("a server that is killed at any moment", function()
       local check = program:run { "db", "check" }
       assert.are.same({ 0, "ok\n" }, { check.status, check.stdout })
     end
-    assert(credits.expire(db, proc.is_alive))
+    assert(credits.expire(db, function(hold)
+      return proc.is_alive(hold.owner)
+    end))
     local charged = 0
     for _, row in ipairs(charges(db)) do
       charged = charged + row.amount // CREDIT

@@ -7,6 +7,7 @@ local accounts = require "perilune.store.accounts"
 local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
+local holds = require "perilune.serve.holds"
 local pricing = require "perilune.serve.pricing"
 local quota = require "perilune.serve.quota"
 local stream = require "perilune.model.stream"
@@ -18,8 +19,6 @@ local M = {}
 local methods = {}
 local metatable = { __name = "perilune.serve.billing", __index = methods }
 
--- A hold outlives every answer; what nobody settles by then is given back.
-local HOLD_SECONDS = 3600
 local WRITE_SECONDS = 30
 -- Others spend from the same account meanwhile: how often a smaller question is tried.
 local HOLD_TRIES = 3
@@ -28,7 +27,6 @@ local HOLD_TRIES = 3
 ---@class perilune.BillingOptions
 ---@field db perilune.Database
 ---@field key perilune.serve.Key
----@field owner string this process
 ---@field charge_id fun(): string a name for each question
 ---@field name string "provider/model"
 ---@field asked string as the client calls it
@@ -73,18 +71,12 @@ function M.reset_if_due(options, account)
 end
 
 
-local function try_hold(options, id, amount)
-  return task.shield(WRITE_SECONDS, credits.hold, options.db, {
-    request_id = id, account_no = options.key.account_no, amount = amount, owner = options.owner, seconds = HOLD_SECONDS,
-  })
-end
-
-
 -- Holds what the request may cost; the request is made smaller when not all of it is covered.
 local function hold(options, id, rate, request)
   local output_tokens = (options.settings.credits or {}).max_output_tokens or pricing.OUTPUT_TOKENS
   local amount, max_tokens = pricing.shape(rate, request, nil, output_tokens)
-  local done, err = try_hold(options, id, amount)
+  local account_no = options.key.account_no
+  local done, err = holds.take(options.db, id, account_no, amount)
   for _ = 1, HOLD_TRIES do
     if done then
       return amount, clamped(request, max_tokens)
@@ -95,7 +87,7 @@ local function hold(options, id, rate, request)
     if not M.reset_if_due(options, account) then
       amount, max_tokens = pricing.shape(rate, request, account.balance - account.held, output_tokens)
     end
-    done, err = try_hold(options, id, amount)
+    done, err = holds.take(options.db, id, account_no, amount)
   end
   if not done then
     error(err, 0)
@@ -177,7 +169,7 @@ local function settle(self, outcome)
   end
   local amount = self.rate and amount_of(self, outcome, usage) or 0
   local charged = self.held and math.min(amount, self.held) or amount
-  errors.must(credits.settle(options.db, {
+  errors.must(holds.settle(options.db, {
     request_id = self.id, account = key.account, account_no = key.account_no, held = self.held, amount = charged,
     overrun = amount - charged, key_id = key.id, run_id = options.run_id, model = options.asked, provider = self.provider,
     band = self.rate and self.rate.band, rate = self.rate, outcome = outcome, usage = has_answered and usage or nil, attempts = attempts,

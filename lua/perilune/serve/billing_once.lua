@@ -4,6 +4,7 @@ local billing = require "perilune.serve.billing"
 local clock = require "perilune.sys.clock"
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
+local holds = require "perilune.serve.holds"
 local names = require "perilune.serve.names"
 local pricing = require "perilune.serve.pricing"
 local quota = require "perilune.serve.quota"
@@ -11,7 +12,6 @@ local task = require "perilune.sys.task"
 
 local M = {}
 
-local HOLD_SECONDS = 3600
 local WRITE_SECONDS = 30
 
 local operations = { embeddings = "embeddings", images = "generate_content" }
@@ -100,7 +100,7 @@ local function settle(self)
   end
   local amount, rate = charge_of(self), self.rate
   local charged = self.held and math.min(amount, self.held) or amount
-  return errors.must(credits.settle(db, {
+  return errors.must(holds.settle(db, {
     request_id = self.id, account = key.account, account_no = key.account_no, held = self.held, amount = charged,
     overrun = amount - charged, key_id = key.id, model = self.options.name, provider = result and result.provider,
     band = rate and rate.band, rate = rate, outcome = result and "ok" or self.failure and self.failure.kind or "cancelled",
@@ -127,14 +127,9 @@ local function open(exchange, options)
   }
   if rate and key.is_prepaid then
     self.held = amount_of(rate, options.requests or 1, options.prompt_tokens, options.completion_tokens or 0)
-    local function hold()
-      return task.shield(WRITE_SECONDS, credits.hold, server.db, {
-        request_id = self.id, account_no = key.account_no, amount = self.held, owner = server.owner, seconds = HOLD_SECONDS,
-      })
-    end
-    local done, err = hold()
+    local done, err = holds.take(server.db, self.id, key.account_no, self.held)
     if not done and err.kind == "quota" and billing.reset_if_due(server, errors.must(accounts.get(server.db, key.account))) then
-      done, err = hold()
+      done, err = holds.take(server.db, self.id, key.account_no, self.held)
     end
     errors.must(done, err)
   end

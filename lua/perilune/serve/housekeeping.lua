@@ -2,9 +2,9 @@
 -- will settle, ends runs whose time to wait is over, and forgets kept answers that are old.
 local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
+local holds = require "perilune.serve.holds"
 local idempotency = require "perilune.store.idempotency"
 local log = require "perilune.sys.log"
-local proc = require "perilune.sys.proc"
 local run_jobs = require "perilune.serve.run_jobs"
 local schedule = require "perilune.agent.schedule"
 local task = require "perilune.sys.task"
@@ -33,7 +33,7 @@ end
 
 
 local function sweep(server)
-  local done, err = credits.expire(server.db, proc.is_alive)
+  local done, err = credits.expire(server.db, holds.is_served)
   say("holds could not be released", not done and err)
   done, err = idempotency.sweep(server.db)
   say("kept answers could not be removed", not done and err)

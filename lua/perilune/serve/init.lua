@@ -120,7 +120,7 @@ local function billed(self, model, name, options)
   options.name = names.of(model) or name
   options.asked = options.asked or options.name
   options.label = names.label(self.app, options.asked)
-  options.db, options.settings, options.owner = self.db, self.settings, self.owner
+  options.db, options.settings = self.db, self.settings
   return billing.new(model, options)
 end
 

@@ -67,7 +67,7 @@ end
 ---@field account_no integer
 ---@field amount integer micro-credits
 ---@field owner string this process
----@field seconds number until it expires
+---@field seconds number until it may be released while its process lives
 
 ---Sets credits aside. Of all who ask at once those are served whose sum is covered.
 ---@param db perilune.Database
@@ -191,19 +191,19 @@ local function release(db, hold, state)
 end
 
 
----Gives back the holds nobody will settle: those of processes that are gone, and those whose time is over.
+---Gives back the holds that nobody will settle.
 ---@param db perilune.Database
----@param is_alive fun(owner: string): boolean
+---@param is_served fun(hold: { request_id: string, owner: string, expires_at: integer }): boolean
 ---@return integer|nil count
 ---@return perilune.Error?
-function M.expire(db, is_alive)
+function M.expire(db, is_served)
   local list, err = db:read("hold_list_open")
   if not list then
     return nil, err
   end
-  local count, now = 0, rows.now()
+  local count = 0
   for _, hold in ipairs(list) do
-    if hold.expires_at <= now or not is_alive(hold.owner) then
+    if not is_served(hold) then
       local done
       done, err = release(db, hold, "expired")
       if done == nil then

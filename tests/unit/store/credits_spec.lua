@@ -102,12 +102,12 @@ describe("the ledger", function()
     assert.are.same({}, (assert(db:read "hold_list_open")))
   end)
 
-  it("lets go of holds whose process is gone, or whose time is over, and of no others", function()
+  it("lets go of holds that nobody will settle, and of no others", function()
     local account = new_account(db, 30)
     assert(hold(db, account, "dead", 6, "dead:1:1"))
-    assert(hold(db, account, "late", 6, "me", 0))
+    assert(hold(db, account, "left", 6, "dead:1:2"))
     assert(hold(db, account, "open", 6))
-    assert.are.equal(2, credits.expire(db, function(owner) return owner == "me" end))
+    assert.are.equal(2, credits.expire(db, function(one) return one.owner == "me" end))
     assert.are.same({ 30, 6 }, { state(db) })
     assert.are.equal(0, credits.expire(db, always))
     assert.are.equal(1, credits.expire(db, never))
@@ -267,7 +267,7 @@ end
 
 function operations.expire(db, _, model)
   local before = assert(db:read("hold_list_open"))
-  assert(credits.expire(db, function(owner) return owner == "me" end))
+  assert(credits.expire(db, function(one) return one.owner == "me" end))
   for _, one in ipairs(before) do
     if one.owner == "dead" then
       model.open[one.request_id] = nil
