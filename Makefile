@@ -82,6 +82,9 @@ test-abuse: all $(B)/tests/test_abuse $(B)/tests/test_serve_ends | test-packages
 test-conformance: all | test-packages ## run what we send and answer past other people's programs (needs node and npm)
 	$(Q)B=$(B) tests/run.sh conformance
 
+campaign: all | test-packages ## kill -9 at KILLS (default 500) random moments while credits are held and settled; make test does 12
+	$(Q)KILLS=$(or $(KILLS),500) $(B)/perilune test tests/integration/ledger_spec.lua
+
 asan: ## the whole test suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory B=build-asan CFLAGS="-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined" test
 
@@ -122,5 +125,5 @@ test-packages:
 	@tests/packages.sh test
 
 FORCE:
-.PHONY: all demo test test-c test-unit test-integration test-faults test-abuse test-conformance asan fuzz fuzz-decoders bench lint sizes fmt install clean help packages test-packages FORCE
+.PHONY: all demo test test-c test-unit test-integration test-faults test-abuse test-conformance campaign asan fuzz fuzz-decoders bench lint sizes fmt install clean help packages test-packages FORCE
 -include $(wildcard $(B)/*.d $(B)/*/*.d)
