@@ -115,6 +115,18 @@ describe("perilune doctor", function()
     assert.are.equal("no database", fs.read(program.db))
   end)
 
+  it("takes a database of an earlier program for one that is to be migrated, and does not touch it", function()
+    local program <close> = programs.new()
+    program:run { "db", "migrate" }
+    local bytes = assert(fs.read(program.db))
+    bytes = bytes:sub(1, 60) .. string.pack(">I4", 1) .. bytes:sub(65) -- the schema version in the file's head
+    program:file("perilune.db", bytes)
+    local rows, status = doctor(program, { "--offline" })
+    assert.are.same({ 0, "note" }, { status, rows.database[1].state })
+    has(rows.database[1].what, "perilune db migrate")
+    assert.are.equal(bytes, fs.read(program.db))
+  end)
+
   it("says an error of the configuration as every command does, and exits with 3", function()
     local program <close> = programs.new()
     program:file("perilune.lua", "return { modle = 1 }")

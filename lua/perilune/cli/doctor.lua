@@ -92,10 +92,14 @@ local function database(rows, app)
   if db then
     info, err = db:info()
   end
-  rows[#rows + 1] = info and {
-    check = "database", state = "ok",
-    what = ("%s, schema %d, %.1f MB (`perilune db check` looks into it)"):format(path, info.schema_version, info.size / 1e6),
-  } or failed("database", err)
+  if info then
+    local what = ("%s, schema %d, %.1f MB (`perilune db check` looks into it)"):format(path, info.schema_version, info.size / 1e6)
+    rows[#rows + 1] = { check = "database", state = "ok", what = what }
+  elseif err.code == "read_only" then -- of an earlier program
+    rows[#rows + 1] = { check = "database", state = "note", what = err.message .. " (perilune db migrate, or any command)" }
+  else
+    rows[#rows + 1] = failed("database", err)
+  end
 end
 
 
