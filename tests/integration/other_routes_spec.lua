@@ -185,8 +185,19 @@ describe("embeddings", function()
     assert.are.equal(string.pack("<ff", 4, 0.5), token.unbase64(answer.body.data[1].embedding))
   end)
 
+  it("are made of tokens where the provider takes them, which get there as they are", function()
+    local upstream <close> = upstreams.start()
+    local server <close> = kit.start { settings = kit.asking(upstream) }
+    for position, case in ipairs { { { 9906, 11, 1917 }, 1 }, { { { 9906 }, { 11, 1917 } }, 2 }, { { "moon", { 9906 } }, 2 } } do
+      local answer = server:post("/v1/embeddings", { model = EMBEDDER, input = case[1] })
+      assert.are.same({ 200, case[2] }, { answer.status, #answer.body.data }, answer.text)
+      assert.are.same(case[2] == 1 and { case[1] } or case[1], upstream.requests[position].body.input)
+    end
+  end)
+
   for name, case in pairs {
-    ["tokens"] = { { input = { 1, 2 } }, "input" }, ["several lists of tokens"] = { { input = { { 1 } } }, "input" },
+    ["half a token"] = { { input = { 1, 2.5 } }, "input" }, ["tokens beside nothing"] = { { input = { { 1 }, json.array() } }, "input" },
+    ["tokens, where only texts are taken"] = { { input = { { 1 } } }, "input" },
     ["nothing"] = { { input = "" }, "input" }, ["an empty list"] = { { input = json.array() }, "input" },
     ["no model"] = { { model = json.null }, "model" }, ["a format of no kind"] = { { encoding_format = "hex" }, "encoding_format" },
     ["half a dimension"] = { { dimensions = 0.5 }, "dimensions" }, ["a user that is a number"] = { { user = 5 }, "user" },

@@ -1,5 +1,5 @@
 -- Texts to vectors: one call over whoever makes them. More texts than a vendor takes at once go in several requests, one after
--- the other; the vectors come back in the order of the texts.
+-- the other; the vectors come back in the order of the texts. A list of tokens may stand for a text where the vendor takes them.
 local errors = require "perilune.std.errors"
 local exchange = require "perilune.model.exchange"
 local family = require "perilune.model.family"
@@ -31,31 +31,64 @@ local function refuse(problem, ...)
 end
 
 
--- The texts as a list.
-local function texts_of(input)
-  local texts = type(input) == "string" and { input } or input
-  if type(texts) ~= "table" or #texts == 0 then
-    return refuse("'input' is missing: a text, or a list of texts")
+-- Tokens are numbers in the vocabulary of the model.
+local function is_tokens(value)
+  if type(value) ~= "table" or #value == 0 then
+    return false
   end
-  for position, text in ipairs(texts) do
-    if type(text) ~= "string" or text == "" then
-      return refuse("'input' is a list of texts that are not empty; number %d is none", position)
+  for _, token in ipairs(value) do
+    if math.type(token) ~= "integer" or token < 0 then
+      return false
     end
   end
-  return texts
+  return true
+end
+
+
+---What is asked for as a list: of texts, and of lists of tokens.
+---@param input any a text, tokens, or a list of these
+---@return (string|integer[])[]? inputs
+---@return integer? position of the first that is neither; 0: there is none at all
+function M.inputs(input)
+  local inputs = (type(input) == "string" or is_tokens(input)) and { input } or input
+  if type(inputs) ~= "table" or #inputs == 0 then
+    return nil, 0
+  end
+  for position, one in ipairs(inputs) do
+    if one == "" or type(one) ~= "string" and not is_tokens(one) then
+      return nil, position
+    end
+  end
+  return inputs
 end
 
 
 local function check_request(options)
-  local texts, err = texts_of(options.input)
-  if not texts then
-    return nil, err
+  local inputs, position = M.inputs(options.input)
+  if position == 0 then
+    return refuse("'input' is missing: a text, or a list of texts")
+  elseif not inputs then
+    return refuse("'input' is a list of texts that are not empty; number %d is none", position)
   elseif options.dimensions and options.dimensions < 1 then
     return refuse("'dimensions' is at least 1, not %d", options.dimensions)
   elseif options.encoding_format and not formats[options.encoding_format] then
     return refuse("'encoding_format' is \"float\" or \"base64\" (on the wire; vectors are numbers), not '%s'", options.encoding_format)
   end
-  return texts
+  return inputs
+end
+
+
+-- The first of the inputs that this maker does not take.
+local function check_maker(inputs, maker, target)
+  for _, input in ipairs(inputs) do
+    if type(input) ~= "string" and not maker.takes_tokens then
+      return nil, errors.new {
+        kind = "configuration", code = "malformed", param = "input", retryable = false,
+        message = ("embed: %s takes texts, and no tokens"):format(target.name),
+      }
+    end
+  end
+  return true
 end
 
 
@@ -79,7 +112,7 @@ end
 
 
 ---Makes vectors.
----@param options { input: string|string[], model: string?, dimensions: integer?, encoding_format: "float"|"base64"|nil }
+---@param options { input: string|integer[]|(string|integer[])[], model: string?, dimensions: integer?, encoding_format: "float"|"base64"|nil }
 ---@param settings perilune.Settings
 ---@return perilune.Embeddings?
 ---@return perilune.Error?
@@ -95,6 +128,11 @@ function M.embed(options, settings)
   end
   local candidate = plan:order()[1]
   local target, maker = candidate.target, candidate.model
+  local fits
+  fits, err = check_maker(texts, maker, target)
+  if not fits then
+    return nil, err
+  end
   local all = { vectors = {}, provider = target.name, model = target.model }
   local step = maker.inputs_max or #texts
   for first = 1, #texts, step do

@@ -105,7 +105,7 @@ local kinds = {
 -- What says more than its kind. Of a run that is in the way 409 would be tried again by every SDK.
 local codes = {
   active_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
-  malformed = { status = 400, type = "invalid_request_error", code = "invalid_value", retry = false }, -- a schema
+  malformed = { status = 400, type = "invalid_request_error", code = "invalid_value", retry = false }, -- a schema, tokens
   waiting_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
   assistant = { status = 404, type = "invalid_request_error", code = "model_not_found", retry = false },
 }
@@ -167,7 +167,7 @@ function M.answer_of(err)
   end
   return {
     status = known.status, type = known.type or type_of(known.status), code = known.code, headers = headers,
-    param = known.code == "model_not_found" and "model" or nil, message = is_inside[err.kind] and INSIDE or err.message,
+    param = known.code == "model_not_found" and "model" or cause.param, message = is_inside[err.kind] and INSIDE or err.message,
   }
 end
 

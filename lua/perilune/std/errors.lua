@@ -20,6 +20,7 @@ end
 ---@field kind string one of the closed list
 ---@field message string what happened, where, and what to do
 ---@field code? string|integer short and stable: "first_byte", "tool_use_failed"
+---@field param? string the option or field that is to blame
 ---@field type? string the provider's own type of error
 ---@field status? integer HTTP status; absent when the error came inside a 200
 ---@field request_id? string

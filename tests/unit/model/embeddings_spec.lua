@@ -116,6 +116,8 @@ describe("embeddings.embed", function()
       { { input = { "a", 7 } }, "number 2 is none" }, { { input = "a", dimensions = 0 }, "at least 1" },
       { { input = "a", encoding_format = "int8" }, "'encoding_format' is" },
       { { input = "a", model = "anthropic/x" }, "anthropic has no embeddings" },
+      { { input = { 1, -2 } }, "number 1 is none" }, { { input = { { 1 }, {} } }, "number 2 is none" },
+      { { input = { 1, 2 }, model = "offline/demo" }, "offline takes texts, and no tokens" },
     }
     for _, case in ipairs(cases) do
       local result, err = embeddings.embed(case[1], settings {})

@@ -43,6 +43,7 @@ end
 ---@field decode fun(status: integer, body: string): { vectors: number[][], usage: perilune.Usage? }?, perilune.Error?
 ---@field models string[]
 ---@field inputs_max? integer texts in one request
+---@field takes_tokens? boolean lists of tokens instead of texts, too
 
 ---@class perilune.CatalogueFamily
 ---@field encode fun(target: perilune.Target): perilune.HttpRequest

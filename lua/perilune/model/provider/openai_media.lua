@@ -163,7 +163,7 @@ end
 M.images = { encode = encode_images, decode = decode_images, known_quirks = M.image_quirks, models = {} }
 
 ---@type perilune.EmbeddingFamily
-M.embeddings = { encode = encode_embeddings, decode = decode_embeddings, inputs_max = 2048, models = {} }
+M.embeddings = { encode = encode_embeddings, decode = decode_embeddings, inputs_max = 2048, takes_tokens = true, models = {} }
 
 ---@type perilune.CatalogueFamily
 M.catalogue = { encode = encode_catalogue, decode = decode_catalogue }

@@ -14,20 +14,14 @@ local function present(value)
 end
 
 
-local function texts_of(input)
-  if type(input) == "string" then
-    input = { input }
-  end
-  if type(input) ~= "table" or #input == 0 then
+local function inputs_of(input)
+  local inputs, position = embeddings.inputs(input)
+  if position == 0 then
     problem.invalid("input", "'input' must be a text, or a list of texts, that is not empty.")
+  elseif not inputs then
+    problem.invalid("input", ("'input' must hold texts or lists of tokens that are not empty: at %d is neither."):format(position - 1))
   end
-  for position, text in ipairs(input) do
-    if type(text) ~= "string" or text == "" then
-      problem.invalid("input", ("'input' must hold texts that are not empty, not a %s at %d; tokens are not taken here."):format(
-        type(text) == "table" and "list" or type(text), position - 1))
-    end
-  end
-  return input
+  return inputs
 end
 
 
@@ -42,10 +36,10 @@ end
 
 
 -- Tokens, from above.
-local function estimated(texts)
+local function estimated(inputs)
   local sum = 0
-  for _, text in ipairs(texts) do
-    sum = sum + math.max(tokens.of_text(text), #text // 3) + 8
+  for _, input in ipairs(inputs) do
+    sum = sum + (type(input) == "table" and #input or math.max(tokens.of_text(input), #input // 3)) + 8
   end
   return sum
 end
@@ -53,7 +47,7 @@ end
 
 local function embed(exchange)
   local body = exchange:body()
-  local name, texts = exchange:model_named(body.model, "embeddings"), texts_of(body.input)
+  local name, inputs = exchange:model_named(body.model, "embeddings"), inputs_of(body.input)
   local format, dimensions, user = present(body.encoding_format) or "float", present(body.dimensions), present(body.user)
   if format ~= "float" and format ~= "base64" then
     problem.invalid("encoding_format", "'encoding_format' must be \"float\" or \"base64\".")
@@ -62,10 +56,10 @@ local function embed(exchange)
   elseif user ~= nil and type(user) ~= "string" then
     problem.invalid("user", "'user' must be a text.")
   end
-  local estimate = estimated(texts)
+  local estimate = estimated(inputs)
   exchange.app:discover()
   local result = billing_once.run(exchange, { family = "embeddings", name = name, prompt_tokens = estimate }, function()
-    return embeddings.embed({ input = texts, model = name, dimensions = dimensions, user = user }, exchange.app.settings)
+    return embeddings.embed({ input = inputs, model = name, dimensions = dimensions, user = user }, exchange.app.settings)
   end)
   local data = {}
   for position, vector in ipairs(result.vectors) do
