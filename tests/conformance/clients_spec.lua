@@ -1,5 +1,6 @@
 -- The server past clients that nobody here wrote, unchanged: their own assertions, and OpenAI's own document.
 local clients = require "tests.support.clients"
+local task = require "perilune.sys.task"
 
 local scripts = {
   "openai_chat", "openai_errors", "openai_responses", "openai_assistants", "openai_others", "ai_sdk", "openai_agents", "langchain",
@@ -51,6 +52,25 @@ end
 
 
 local needed = clients.missing()
+local document_needed = needed or clients.document_missing()
+
+-- Each on a server of its own, at the same time: they are mostly other programs, which start slowly.
+local plain, answers, wrong
+do
+  local group <close> = task.group()
+  if not needed then
+    group:spawn(function()
+      plain = clients.with_server(run_all(scripts))
+    end)
+  end
+  if not document_needed then
+    group:spawn(function()
+      local results = clients.with_server(validated)
+      answers, wrong = results.answers, by_name(results.wrong)
+    end)
+  end
+  group:wait()
+end
 
 
 describe("the server with real clients:", function()
@@ -58,24 +78,21 @@ describe("the server with real clients:", function()
     pending("this needs " .. needed)
     return
   end
-  tell(clients.with_server(run_all(scripts)))
+  tell(plain)
 end)
 
 
 describe("what the server answers is what OpenAI's document says:", function()
-  local more = needed or clients.document_missing()
-  if more then
-    pending("this needs " .. more)
+  if document_needed then
+    pending("this needs " .. document_needed)
     return
   end
-  local results = clients.with_server(validated)
-  tell(results.answers)
+  tell(answers)
 
   it("and what is not is noticed", function()
-    local found = by_name(results.wrong)
-    assert.matches("object", found["GET /batches"].detail)
-    assert.matches("created_at", found["stream of /threads: thread.created"].detail)
-    assert.matches("no event of a run 'thread.poem'", found["stream of /threads: thread.poem"].detail)
-    assert.is_true(found["stream of /threads: done"].ok)
+    assert.matches("object", wrong["GET /batches"].detail)
+    assert.matches("created_at", wrong["stream of /threads: thread.created"].detail)
+    assert.matches("no event of a run 'thread.poem'", wrong["stream of /threads: thread.poem"].detail)
+    assert.is_true(wrong["stream of /threads: done"].ok)
   end)
 end)
