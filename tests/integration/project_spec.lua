@@ -127,6 +127,13 @@ describe("perilune doctor", function()
     assert.are.equal(bytes, fs.read(program.db))
   end)
 
+  it("does not take a database that cannot be for one that is not there yet", function()
+    local program <close> = programs.new()
+    local rows, status = doctor(program, { "--offline", "--db", "postgres://host/name" })
+    assert.are.same({ 3, "failed" }, { status, rows.database[1].state })
+    has(rows.database[1].what, "postgres://… is not supported")
+  end)
+
   it("says an error of the configuration as every command does, and exits with 3", function()
     local program <close> = programs.new()
     program:file("perilune.lua", "return { modle = 1 }")

@@ -7,6 +7,7 @@ local known = require "perilune.model.known"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
 local report = require "perilune.cli.report"
+local store = require "perilune.store"
 local text = require "perilune.std.text"
 local versions = require "perilune.cli.versions"
 
@@ -79,27 +80,38 @@ end
 
 
 -- Read only: opening it for writing would make it, or migrate it.
-local function database(rows, app)
-  local url = app.settings.db
-  local path = url:gsub("^sqlite:", "")
-  if path == ":memory:" or not fs.stat(path) then
-    local absent = path .. " is not there yet: the first command that needs it makes it"
-    rows[#rows + 1] = { check = "database", state = "ok", what = path == ":memory:" and "in memory, gone with each process" or absent }
-    return
+local function info_of(path)
+  local db <close>, err = store.open(path, { read_only = true })
+  if not db then
+    return nil, err
   end
-  local db <close>, err = require("perilune.store").open(url, { read_only = true })
+  return db:info()
+end
+
+
+local function database_row(url)
+  local path, err = store.path(url)
+  if not path then
+    return failed("database", err)
+  elseif path == ":memory:" then
+    return { check = "database", state = "ok", what = "in memory, gone with each process" }
+  elseif not fs.stat(path) then
+    return { check = "database", state = "ok", what = path .. " is not there yet: the first command that needs it makes it" }
+  end
   local info
-  if db then
-    info, err = db:info()
-  end
+  info, err = info_of(path)
   if info then
     local what = ("%s, schema %d, %.1f MB (`perilune db check` looks into it)"):format(path, info.schema_version, info.size / 1e6)
-    rows[#rows + 1] = { check = "database", state = "ok", what = what }
+    return { check = "database", state = "ok", what = what }
   elseif err.code == "read_only" then -- of an earlier program
-    rows[#rows + 1] = { check = "database", state = "note", what = err.message .. " (perilune db migrate, or any command)" }
-  else
-    rows[#rows + 1] = failed("database", err)
+    return { check = "database", state = "note", what = err.message .. " (perilune db migrate, or any command)" }
   end
+  return failed("database", err)
+end
+
+
+local function database(rows, app)
+  rows[#rows + 1] = database_row(app.settings.db)
 end
 
 

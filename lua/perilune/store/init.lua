@@ -6,11 +6,11 @@ local sys = require "perilune.sys.store"
 local M = {}
 
 
+---What a URL names.
 ---@param url string a path, "sqlite:PATH" or ":memory:"
----@param options? { read_only: boolean?, busy_seconds: number? }
----@return perilune.Database|nil
+---@return string? path
 ---@return perilune.Error?
-function M.open(url, options)
+function M.path(url)
   local scheme = url:match("^(%a[%w+.-]*)://")
   if scheme and scheme ~= "sqlite" then
     return nil, errors.new {
@@ -21,6 +21,19 @@ function M.open(url, options)
   local path = url:match("^sqlite://(.*)$") or url:match("^sqlite:(.*)$") or url
   if path == "" then
     return nil, errors.new { kind = "configuration", code = "database", message = "the database has no path: " .. url }
+  end
+  return path
+end
+
+
+---@param url string a path, "sqlite:PATH" or ":memory:"
+---@param options? { read_only: boolean?, busy_seconds: number? }
+---@return perilune.Database|nil
+---@return perilune.Error?
+function M.open(url, options)
+  local path, err = M.path(url)
+  if not path then
+    return nil, err
   end
   options = options or {}
   return sys.open { path = path, read_only = options.read_only, busy_seconds = options.busy_seconds }
