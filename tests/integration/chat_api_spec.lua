@@ -54,6 +54,32 @@ describe("a chat completion", function()
     assert.is_nil(upstream.requests[1].body.metadata)
   end)
 
+  it("is one of many that a provider answers at once", function()
+    local COUNT, arrived, all = 400, 0, task.signal()
+    local function answer_last(request)
+      arrived = arrived + 1
+      all:wake()
+      while arrived < COUNT do
+        all:wait()
+      end
+      return replay.whole(replay.text("ok"))(request)
+    end
+    local upstream <close> = replay.serve { answer_last }
+    local server <close> = kit.start { settings = { env = env_of(upstream) } }
+    local statuses = {}
+    do
+      local group <close> = task.group()
+      for _ = 1, COUNT do
+        group:spawn(function()
+          local status = server:post("/v1/chat/completions", question()).status
+          statuses[status] = (statuses[status] or 0) + 1
+        end)
+      end
+      group:wait()
+    end
+    assert.are.same({ [200] = COUNT }, statuses)
+  end)
+
   it("leaves out what it does not know of messages, and passes on what it does not know of the body", function()
     local upstream <close> = replay.serve { replay.whole(replay.text("ok")) }
     local server <close> = kit.start { settings = { env = env_of(upstream) } }

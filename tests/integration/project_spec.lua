@@ -81,7 +81,7 @@ describe("perilune doctor", function()
   end)
 
   it("names the keys that are set, never their values, and asks who has one", function()
-    local server <close> = replay.serve { replay.reply(200, { data = { { id = "gpt-4o-mini" } } }), repeat_last = true }
+    local server <close> = replay.serve { replay.reply(200, { data = { { id = "gpt-4o-mini" } } }) }
     local program <close> = programs.new { OPENAI_API_KEY = "sk-hidden", OPENAI_BASE_URL = server.url }
     local rows, status, said = doctor(program)
     assert.are.same({ 0, "ok", "OPENAI_API_KEY" }, { status, rows.keys[1].state, rows.keys[1].what })
@@ -94,7 +94,7 @@ describe("perilune doctor", function()
     local program <close> = programs.new { OPENAI_API_KEY = "sk-hidden", OPENAI_BASE_URL = "http://127.0.0.1:1" }
     local rows, status = doctor(program)
     assert.are.same({ 6, "failed" }, { status, rows["provider openai"][1].state })
-    local server <close> = replay.serve { replay.reply(401, { error = { message = "no such key" } }), repeat_last = true }
+    local server <close> = replay.serve { replay.reply(401, { error = { message = "no such key" } }) }
     program.env.OPENAI_BASE_URL = server.url
     rows, status = doctor(program)
     assert.are.same({ 4, "failed" }, { status, rows["provider openai"][1].state })

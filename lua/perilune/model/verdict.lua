@@ -5,8 +5,8 @@ local M = {}
 
 local sentences = {
   open = "it failed too often and is left alone for now", parked = "its key was refused or used up",
-  cooling = "it asked to be left alone", queue_full = "too many requests are queued for its key",
-  queue_timeout = "its key has too many requests under way",
+  cooling = "it asked to be left alone", queue_full = "too many requests wait for its key (max_inflight)",
+  queue_timeout = "its key has too many requests under way (max_inflight)",
 }
 
 

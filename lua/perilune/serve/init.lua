@@ -56,11 +56,17 @@ M.DRAIN_SECONDS = 10
 ---@field is_ready boolean
 ---@field is_draining boolean
 
+-- Requests at once with one key of a provider, unless the configuration has a `max_inflight`: answers take seconds, and everybody's go
+-- out with the same key.
+local INFLIGHT = 1000
+
+
 ---A server of an application; it does not listen yet.
 ---@param app perilune.App
 ---@return perilune.Server
 function M.new(app)
   local options = app.settings.serve or {}
+  app.settings.max_inflight = app.settings.max_inflight or INFLIGHT
   local self = setmetatable({
     app = app, settings = app.settings, options = options, db = app:database(), owner = proc.self(), streams = {},
     exchanges = {}, active = 0, idle = task.signal(), metrics = metrics.new(), cors = cors.new(options.cors),
