@@ -545,8 +545,16 @@ static int f_open(lua_State *L)
     return wait_for(L, d, op, open_k);
 }
 
+/* library() -> text */
+static int f_library(lua_State *L)
+{
+    lua_pushstring(L, store_library());
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"open", f_open},
+    {"library", f_library},
     {NULL, NULL},
 };
 

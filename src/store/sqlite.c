@@ -478,3 +478,8 @@ enum err sqlite_call(struct sqlite *c, struct job *job, struct job_call *call, s
     sqlite3_reset(p->stmt);
     return e;
 }
+
+const char *sqlite_library(void)
+{
+    return sqlite3_libversion();
+}

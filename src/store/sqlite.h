@@ -54,6 +54,7 @@ MUST_CHECK enum err sqlite_pragma_set(struct sqlite *c, const char *name, int64_
 /* Write-ahead log; a database in memory has none. Waits for other processes that do the same. */
 MUST_CHECK enum err sqlite_use_wal(struct sqlite *c, struct err_info *info);
 
+const char *sqlite_library(void); /* its version, "3.40.1" */
 size_t sqlite_wal_bytes(struct sqlite *c); /* of the log after this connection's last commit */
 /* Copies what nobody reads any more from the log into the database, without waiting. True: all of it. */
 bool sqlite_checkpoint(struct sqlite *c);

@@ -99,6 +99,11 @@ const char *store_path(const struct store *s)
     return s->path;
 }
 
+const char *store_library(void)
+{
+    return sqlite_library();
+}
+
 struct store_stats store_stats(struct store *s)
 {
     struct writer *w = &s->writer;

@@ -30,6 +30,8 @@ const struct catalogue *store_catalogue(const struct store *s);
 const char *store_path(const struct store *s);
 struct store_stats store_stats(struct store *s);
 
+const char *store_library(void); /* SQLite's version, "3.40.1" */
+
 /* Takes the job until on_done. When STORE_QUEUE_MAX jobs are queued it waits for its turn here. */
 void store_submit(struct store *s, struct job *job);
 

@@ -9,7 +9,6 @@ local output = require "perilune.cli.output"
 local report = require "perilune.cli.report"
 local store = require "perilune.store"
 local text = require "perilune.std.text"
-local versions = require "perilune.cli.versions"
 
 local OTHERS = 0x3f -- the permission bits of the group and of everybody
 local WHAT_BYTES_MAX = 400 -- in the table; --json says all of it
@@ -40,10 +39,9 @@ end
 
 local function parts(rows, app)
   rows[#rows + 1] = { check = "perilune", state = "ok", what = ("%s, %s"):format(app.version, _VERSION) }
-  for _, part in ipairs { "sqlite", "libcurl" } do
-    local version, err = versions[part]()
-    rows[#rows + 1] = version and { check = part, state = "ok", what = version } or failed(part, err)
-  end
+  rows[#rows + 1] = { check = "sqlite", state = "ok", what = require("perilune.sys.store").library() }
+  local libcurl, err = require("perilune.sys.fetch").library()
+  rows[#rows + 1] = libcurl and { check = "libcurl", state = "ok", what = libcurl } or failed("libcurl", err)
 end
 
 

@@ -120,6 +120,11 @@ local function make_app(global)
 end
 
 
+local function version_text(version)
+  return ("perilune %s (%s, SQLite %s)\n"):format(version, _VERSION, require("perilune.sys.store").library())
+end
+
+
 ---The whole command line.
 ---@param arg string[]
 ---@param version string
@@ -132,7 +137,7 @@ function M.main(arg, version)
     global.help = true
   end
   if global.version then
-    output.write(require("perilune.cli.versions").text(version))
+    output.write(version_text(version))
     return 0
   elseif global.help and not words[1] then
     output.write(global_help())

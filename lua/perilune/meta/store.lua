@@ -1,7 +1,7 @@
 ---@meta perilune.sys.store
 
 -- The database, as mechanism: batches of named statements (db/queries) go in, rows come out. What threads, messages and
--- runs are is lua/perilune/store. Every function but `open` is a method of the database; all of them wait.
+-- runs are is lua/perilune/store. Every function but `open` and `library` is a method of the database; all of them wait.
 local M = {}
 
 
@@ -44,6 +44,11 @@ local database = {}
 ---@return perilune.Database|nil
 ---@return perilune.Error?
 function M.open(options) end
+
+
+---SQLite's version: "3.40.1".
+---@return string
+function M.library() end
 
 
 ---Runs a batch: all of it is on the disk when this returns, or nothing of it. Batches that wait together share one
