@@ -1,6 +1,7 @@
 -- The built-in tools under the real program: what a model can do with them, and what it cannot. The offline model picks the tool
 -- whose words are in the question, and fills in what stands in quotes.
 local fs = require "perilune.sys.fs"
+local has = require "tests.support.has"
 local json = require "perilune.json"
 local proc = require "perilune.sys.proc"
 local programs = require "tests.support.program"
@@ -21,11 +22,6 @@ for position, question in ipairs(work.questions) do
 end
 print(json.encode(answers))
 ]]
-
-
-local function has(text, part)
-  assert.is_truthy(text:find(part, 1, true), ("expected %q in: %s"):format(part, text))
-end
 
 
 -- The answers to the questions, in order.

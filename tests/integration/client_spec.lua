@@ -1,6 +1,7 @@
 -- Clients over HTTP and in the program: what goes over the wire, tool loops in OpenAI's shape, what is told on standard error.
 local apps = require "perilune.app"
 local clients = require "perilune.client"
+local has = require "tests.support.has"
 local json = require "perilune.json"
 local perilune = require "perilune"
 local programs = require "tests.support.program"
@@ -15,11 +16,6 @@ local function client_of(server, options)
   options = options or {}
   options.model = options.model or MODEL
   return clients.new(apps.new { env = function(name) return values[name] end }, options)
-end
-
-
-local function has(text, part)
-  assert.is_truthy(text:find(part, 1, true), ("expected %q in: %s"):format(part, text))
 end
 
 

@@ -1,13 +1,9 @@
 -- The first commands of a new user: a project of one's own, and what the program finds where it is.
 local fs = require "perilune.sys.fs"
+local has = require "tests.support.has"
 local json = require "perilune.json"
 local programs = require "tests.support.program"
 local replay = require "tests.support.replay"
-
-local function has(text, part)
-  assert.is_truthy(text:find(part, 1, true), ("expected %q in: %s"):format(part, text))
-end
-
 
 describe("perilune init", function()
   it("writes a project that runs, passes its own specs and can be served", function()

@@ -1,5 +1,6 @@
 -- Providers of one's own from outside: files in folders, `perilune providers`, `perilune models`, the conformance kit.
 local fs = require "perilune.sys.fs"
+local has = require "tests.support.has"
 local json = require "perilune.json"
 local programs = require "tests.support.program"
 local replay = require "tests.support.replay"
@@ -13,11 +14,6 @@ return require("perilune").provider.compatible {
   quirks = { max_tokens_field = "max_completion_tokens" },
 }
 ]]
-
-
-local function has(text, part)
-  assert.is_truthy(text:find(part, 1, true), ("expected %q in: %s"):format(part, text))
-end
 
 
 -- A program whose folder has these files.

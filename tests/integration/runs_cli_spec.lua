@@ -1,5 +1,6 @@
 -- perilune runs, threads, assistants and db from outside: what is listed and drawn, and runs that go on in another process than the
 -- one they began in.
+local has = require "tests.support.has"
 local json = require "perilune.json"
 local programs = require "tests.support.program"
 
@@ -33,11 +34,6 @@ if arg[1] then
   print(perilune.thread(arg[1]):run(known[arg[2] ], arg[3]).status)
 end
 ]]
-
-
-local function has(text, part)
-  assert.is_truthy(text:find(part, 1, true), ("expected %q in: %s"):format(part, text))
-end
 
 
 local function output_of(program, words)

@@ -16,9 +16,6 @@ M.offline = {
   images = offline_media.images, embeddings = offline_media.embeddings,
 }
 
--- Headers that are keys.
-local credentials = { authorization = true, cookie = true, ["x-api-key"] = true, ["api-key"] = true, ["x-goog-api-key"] = true }
-
 
 ---@class perilune.Settings what a process is configured with
 ---@field env fun(name: string): string? environment variables, .env included
@@ -117,7 +114,7 @@ end
 function M.for_others(settings, keeps_keys)
   local headers = {}
   for name, value in pairs(settings.headers or {}) do
-    headers[name] = not credentials[name:lower()] and value or nil
+    headers[name] = not secrets.is_name(name) and value or nil
   end
   local own = { provider = false, image_provider = false, api = false, api_key = false, base_url = false, headers = headers }
   own.api_keys = keeps_keys and settings.api_keys or false
@@ -182,7 +179,7 @@ function M.unusable(found, settings)
     return found.key .. " is not set"
   elseif key and not is_sound(key) then
     return found.key .. " holds a control character"
-  elseif not found.key and found.source == "built in" and is_local(found.base_url) and not settings.env(address_variable(found)) then
+  elseif not found.key and found.source == "built in" and is_local(found.base_url) and not M.is_url_said(found, settings) then
     return address_variable(found) .. " is not set"
   end
 end

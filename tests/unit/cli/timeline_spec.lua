@@ -1,3 +1,4 @@
+local has = require "tests.support.has"
 local timeline = require "perilune.cli.timeline"
 
 local T = 1700000000
@@ -44,11 +45,6 @@ end
 
 local function lines_of(data, width)
   return timeline.lines(data, { width = width })
-end
-
-
-local function has(text, part)
-  assert.is_truthy(text:find(part, 1, true), ("expected %q in:\n%s"):format(part, text))
 end
 
 

@@ -9,7 +9,7 @@ local M = {}
 
 local function encode_images(request, target)
   local body = { prompt = request.prompt, aspect_ratio = size.ratio(request.size), seed = request.seed }
-  local url = wire.join(target.base_url, ("workflows/%s/text_to_image"):format((target.model:gsub("[^/]+", wire.escape))))
+  local url = wire.join(target.base_url, ("workflows/%s/text_to_image"):format(wire.escape_path(target.model)))
   return whole.post(url, whole.bearer(target), target, body, request.provider_specific_params)
 end
 

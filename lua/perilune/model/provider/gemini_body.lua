@@ -300,8 +300,7 @@ function M.encode(request, target)
   end
   local is_stream = request.stream ~= false
   local model = target.model:find("/", 1, true) and target.model or "models/" .. target.model
-  model = model:gsub("[^/]+", wire.escape)
-  local path = model .. (is_stream and ":streamGenerateContent?alt=sse" or ":generateContent")
+  local path = wire.escape_path(model) .. (is_stream and ":streamGenerateContent?alt=sse" or ":generateContent")
   return wire.post(wire.join(base, path), body, target, {
     headers = not quirks.bearer and { ["x-goog-api-key"] = target.api_key } or nil, accept = is_stream and wire.EVENTS,
   })

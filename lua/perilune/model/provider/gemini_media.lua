@@ -23,7 +23,7 @@ end
 
 local function address(target, method)
   local model = target.model:find("/", 1, true) and target.model or "models/" .. target.model
-  return wire.join(target.base_url, model:gsub("[^/]+", wire.escape) .. ":" .. method), model
+  return wire.join(target.base_url, wire.escape_path(model) .. ":" .. method), model
 end
 
 

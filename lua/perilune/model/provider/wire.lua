@@ -57,6 +57,14 @@ function M.escape(text)
 end
 
 
+---A text as the segments of an address that its slashes part.
+---@param text string
+---@return string
+function M.escape_path(text)
+  return (text:gsub("[^/]+", M.escape))
+end
+
+
 ---Headers of a request: the given ones, then the target's own, which win; names in lower case.
 ---@param headers table<string, string>
 ---@param target table
