@@ -125,7 +125,8 @@ describe("a plan of listed names", function()
   it("gives what a script says of the first to nobody else", function()
     local own = {
       api_key = "sk-own", base_url = "http://127.0.0.1:1/v1", failover = "auto",
-      headers = { Authorization = "Bearer own", ["X-Title"] = "title" }, api_keys = { ["gpt-4o"] = "sk-by-model" },
+      headers = { Authorization = "Bearer own", ["X-Auth-Token"] = "own", ["X-Title"] = "title" },
+      api_keys = { ["gpt-4o"] = "sk-by-model" },
     }
     local order = plan({ "openai/gpt-4.1", "anthropic/claude-sonnet-4-5" }, settings("openai anthropic groq", own)):order()
     assert.are.equal(4, #order) -- anthropic's other models are somebody else
