@@ -1,7 +1,7 @@
 /*
  * writer.c - group commit. All batches that wait when the writer is free share one transaction, each in a
  * savepoint of its own: a batch that fails fails alone, and one fsync serves them all. No delay is added to gather
- * more.
+ * more; but where both threads share a core the writer does not push aside the one that is just making more.
  *
  * Surprising: after a commit whose fsync failed nobody knows what is on the disk, so the store refuses to write
  * until it is opened again. Reads go on.
@@ -10,6 +10,7 @@
 
 #include "schema.h"
 
+#include <sched.h>
 #include <string.h>
 
 static void post(struct writer *w, struct job *job)
@@ -152,9 +153,18 @@ static bool run_jobs(struct writer *w, struct job *jobs[], size_t n)
     return goes_on;
 }
 
+/* A batch thread waits for its turn when it is woken. On one core that halves what a batch costs: there are twice as many in a
+ * transaction. Where a core is idle it starts at once, as before. Without leave to say so it works too. */
+static void yield_to_others(void)
+{
+    struct sched_param none = {0};
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+}
+
 static void *writer_main(void *user)
 {
     struct writer *w = user;
+    yield_to_others();
     struct job *jobs[STORE_BATCH_MAX];
     for (;;) {
         size_t n = queue_take(&w->queue, jobs, STORE_BATCH_MAX, w->has_log ? STORE_IDLE_MS : -1);
