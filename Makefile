@@ -76,8 +76,8 @@ test-integration: all | test-packages ## run the integration specs only
 test-faults: all $(FAULT_TOOLS) | test-packages ## play every line of docs/faults.md only
 	$(Q)B=$(B) tests/run.sh faults
 
-test-abuse: all $(B)/tests/test_abuse $(B)/tests/test_serve_ends | test-packages ## play every line of docs/abuse.md only
-	$(Q)$(B)/tests/test_abuse && $(B)/tests/test_serve_ends && $(B)/perilune test tests/integration/abuse_spec.lua
+test-abuse: all $(addprefix $(B)/tests/test_,abuse proxies serve_ends) | test-packages ## play every line of docs/abuse.md only
+	$(Q)for name in abuse proxies serve_ends; do $(B)/tests/test_$$name || exit 1; done; $(B)/perilune test tests/integration/abuse_spec.lua
 
 test-conformance: all | test-packages ## run what we send and answer past other people's programs (needs node and npm)
 	$(Q)B=$(B) tests/run.sh conformance

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Installs the Debian packages that a build (or the tests) need and that are missing. Quick when nothing is.
+# Installs the Debian packages that a build (or the tests) need and that are missing. Quick when nothing is. `proxies`: two servers that the
+# tests use where they are there; nobody gets them only because he runs the tests.
 set -eu
 case "${1:-build}" in
 build) packages="gcc libc6-dev make liblua5.4-dev libuv1-dev libcurl4-openssl-dev libcurl4 lua-cjson-dev libsqlite3-dev" ;;
 test) packages="lua-busted lua-check ca-certificates openssl curl" ;;
-*) echo "usage: $0 build|test" >&2; exit 2 ;;
+proxies) packages="nginx-light haproxy" ;;
+*) echo "usage: $0 build|test|proxies" >&2; exit 2 ;;
 esac
 missing=
 for package in $packages; do
