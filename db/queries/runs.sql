@@ -1,10 +1,10 @@
 -- Runs. What appends to a run names its owner and epoch; a run that has passed to another owner, or has ended, takes nothing.
 
--- name: run_create (id, thread_id, assistant, model, owner, has_input, parent, metadata, now, account, asked, expires_at)
--- One active run a thread: the index runs_active refuses a second. The input is the next message.
+-- name: run_create (id, thread_id, assistant, model, owner, has_input, parent, metadata, now, account, asked, expires_at, input_seq)
+-- One active run a thread: the index runs_active refuses a second. The input is the next message, or begins where it is said to.
 INSERT INTO runs (id, thread_no, assistant, model, status, lease_owner, input_seq, parent, metadata, created_at, started_at, account,
                   asked, expires_at)
-SELECT $1, no, $3, $4, 'running', $5, CASE WHEN $6 = 1 THEN next_seq END, $7, $8, $9, $9, $10, $11, $12 FROM threads WHERE id = $2;
+SELECT $1, no, $3, $4, 'running', $5, CASE WHEN $6 = 1 THEN COALESCE($13, next_seq) END, $7, $8, $9, $9, $10, $11, $12 FROM threads WHERE id = $2;
 
 -- name: run_get (id)
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,
@@ -50,10 +50,9 @@ WHERE runs.no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'wai
 ORDER BY runs.no;
 
 -- name: run_list_overdue (now)
--- Those of the index runs_active that wait for somebody and have waited too long.
-SELECT id, lease_epoch FROM runs
-WHERE no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval'))
-  AND status IN ('waiting_tool', 'waiting_approval') AND expires_at <= $1;
+-- Those of the index runs_active whose time is over: they wait for somebody, or their process is gone.
+SELECT id, lease_epoch, lease_owner FROM runs
+WHERE no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval')) AND expires_at <= $1;
 
 -- name: run_claim (id, epoch, owner, crashed, now)
 -- Whoever sees the epoch that the run still has gets it; `crashed` is 1 when its process was gone.
@@ -61,10 +60,15 @@ UPDATE runs SET status = 'running', lease_owner = $3, lease_epoch = lease_epoch 
                 started_at = COALESCE(started_at, $5)
 WHERE id = $1 AND lease_epoch = $2 AND finished_at IS NULL;
 
--- name: run_park (id, owner, epoch, status)
--- It waits for somebody; no process owns it meanwhile.
-UPDATE runs SET status = $4, lease_owner = NULL
+-- name: run_park (id, owner, epoch, status, usage, cost_nano)
+-- It waits for somebody; no process owns it meanwhile. What it has used is known, should nobody come.
+UPDATE runs SET status = $4, lease_owner = NULL, usage = $5, cost_nano = $6
 WHERE id = $1 AND lease_owner = $2 AND lease_epoch = $3 AND finished_at IS NULL;
+
+-- name: run_let_go (owner)
+-- A process that ends in good order leaves its runs to the next one.
+UPDATE runs SET lease_owner = NULL
+WHERE no IN (SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting_tool', 'waiting_approval')) AND lease_owner = $1;
 
 -- name: run_ask_cancel (id, now)
 UPDATE runs SET cancel_at = COALESCE(cancel_at, $2) WHERE id = $1 AND finished_at IS NULL;

@@ -34,8 +34,16 @@ WHERE no = COALESCE((SELECT thread_no FROM runs ORDER BY no DESC LIMIT 1), (SELE
 UPDATE threads SET next_seq = next_seq + 1, updated_at = $2 WHERE id = $1;
 
 -- name: thread_delete (id)
--- Its messages, runs, steps and attempts go with it.
-DELETE FROM threads WHERE id = $1;
+-- Its messages, runs, steps and attempts go with it, and the threads of the runs that its runs have called as tools.
+DELETE FROM threads WHERE no IN (
+    WITH RECURSIVE gone (no) AS (
+        SELECT no FROM threads WHERE id = $1
+        UNION
+        SELECT called.thread_no
+        FROM gone JOIN runs ON runs.thread_no = gone.no JOIN runs AS called ON called.parent = runs.id AND called.parent IS NOT NULL
+    )
+    SELECT no FROM gone
+);
 
 -- name: thread_update (id, has_title, title, has_metadata, metadata, now)
 UPDATE threads SET title = CASE WHEN $2 = 1 THEN $3 ELSE title END, metadata = CASE WHEN $4 = 1 THEN $5 ELSE metadata END,

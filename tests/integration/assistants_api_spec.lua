@@ -320,6 +320,17 @@ describe("the Assistants family", function()
       assert.same({ 0.5, { messages = 2, tokens = 1000 } }, { again.request.temperature, again.options.history })
     end)
 
+    it("begin with more messages than are written at once", function()
+      local server <close> = start({ "Read." })
+      local thread, more = thread_with(server, "zero"), {}
+      for position = 1, 250 do
+        more[position] = { role = "user", content = "n" .. position, metadata = { n = tostring(position) } }
+      end
+      local _, path = run_to(server, "completed", thread, { additional_messages = more })
+      assert.same({ n = "1" }, ok(server:get(("/v1/threads/%s/messages?order=asc"):format(thread))).data[2].metadata)
+      assert.equal(1, #ok(server:get(path .. "/steps")).data)
+    end)
+
     it("answer with the assistant's own function what it can call itself, also where a request names the tool", function()
       local called = 0
       local server <close> = start({ { tool_calls = { { name = "get_weather", arguments = {} } } }, "Snow." }, {

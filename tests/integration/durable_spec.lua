@@ -371,6 +371,12 @@ describe("guardrails", function()
     assert.are.equal("Hello.", thread:run(tester, "Hello?").content)
   end)
 
+  it("refuse what the thread already ends with", function()
+    local tester, model = assistant({ "Hello." }, { guardrails = { input = { function() return "not today" end } } })
+    thread:add("user", "Tell me a secret.")
+    assert.are.same({ "guardrail", 0 }, { try_run(tester, nil).code, #model.requests })
+  end)
+
   it("refuse an answer, and a call", function()
     local tester = assistant({ "a secret" }, { guardrails = { output = { function(text) return text:find("secret") and "no" end } } })
     assert.are.equal("guardrail", try_run(tester, "Hello?").code)
@@ -401,6 +407,49 @@ end)
 
 
 describe("a run whose process ended", function()
+  local function dead()
+    return false
+  end
+
+  local function begin(options)
+    options.thread, options.owner = options.thread or thread, "dead:1:1"
+    options.step = { kind = "model", name = "testing/scripted" }
+    return assert(runs.begin(app:database(), options, dead))
+  end
+
+  it("is left to the run that has called it", function()
+    local tester = assistant({ "Back again." }, {})
+    defined.add(tester)
+    local parent = begin { assistant = "tester", inputs = { { role = "user", content = "Hello?" } } }
+    begin { thread = threads.open(app, "another"), assistant = "tester", parent = parent.id }
+    local started = resumption.recover(app)
+    assert.are.same({ 1, parent.id }, { #started, started[1].id })
+    started[1]:wait(5)
+  end)
+
+  it("goes on behind a hand-over with the same question", function()
+    local expert = assistant({ "About tides." }, { name = "expert" })
+    local front = assistant({}, { name = "front", handoffs = { expert } })
+    local row = begin { assistant = "expert", inputs = { { role = "user", content = "Tides?" } } }
+    local run = thread:run(front, "Tides?")
+    assert.are.same({ row.id, "About tides." }, { run.id, run.content })
+  end)
+
+  it("expires when nobody goes on with it in time", function()
+    local db = app:database()
+    local row = begin { assistant = "gone", expires_at = 1 }
+    assert.are.equal(0, runs.expire(db, function() return true end))
+    assert.are.equal(1, runs.expire(db, dead))
+    assert.are.equal("expired", assert(runs.get(db, row.id)).status)
+  end)
+
+  it("in good order has not crashed", function()
+    local db = app:database()
+    local row = begin { assistant = "tester" }
+    assert(runs.let_go(db, "dead:1:1"))
+    assert.are.equal(0, assert(runs.claim(db, row.id, "dead:2:2", dead)).crashes)
+  end)
+
   it("goes on with recover", function()
     local tester = assistant({ "Back again." }, {})
     defined.add(tester)
@@ -418,7 +467,6 @@ describe("a run whose process ended", function()
   it("three times is closed, and not tried again", function()
     local tester = assistant({ "never" }, {})
     local db = app:database()
-    local function dead() return false end
     local row = assert(runs.begin(db, { thread = thread, assistant = "tester", owner = "dead:1:1" }, dead))
     assert(runs.claim(db, row.id, "dead:2:2", dead))
     assert(runs.claim(db, row.id, "dead:3:3", dead))

@@ -5,6 +5,7 @@ local parameters = require "perilune.tool.parameters"
 local request = require "perilune.model.request"
 local schema = require "perilune.std.schema"
 local tool = require "perilune.tool"
+local transfers = require "perilune.agent.transfers"
 
 local M = {}
 
@@ -167,11 +168,19 @@ local function take_output(output, name)
 end
 
 
-local function take_handoffs(list)
+-- The tools of hand-overs have the names of assistants, as far as a name can have them.
+local function take_handoffs(list, tools)
+  local taken = {}
   for position, other in ipairs(list) do
     if not M.is(other) then
       check.fail(("assistant: handoffs[%d] is no assistant; make one with perilune.assistant{...}"):format(position), 3)
     end
+    local name = transfers.name(other)
+    if tools[name] or taken[name] then
+      check.fail(("assistant: handoffs[%d]: there is a tool called '%s' already; give '%s' another name"):format(
+        position, name, other.name), 3)
+    end
+    taken[name] = true
   end
   return list
 end
@@ -215,15 +224,16 @@ function M.new(options, on_named)
     check.fail("assistant: on_tool_error is \"report\" or \"raise\"")
   end
   local tools = expand(options.tools or {})
+  local by_name = take_tools(tools)
   local self = {
     name = options.name or "assistant", model = options.model, fallbacks = options.fallbacks or {},
-    instructions = options.instructions, tool_list = tools, tools = take_tools(tools),
+    instructions = options.instructions, tool_list = tools, tools = by_name,
     max_steps = limit(options, "max_steps", 20), max_repairs = options.max_repairs or 2,
     tool_concurrency = limit(options, "tool_concurrency", 8), on_tool_error = options.on_tool_error or "report",
     history = take_history(options.history or {}), metadata = options.metadata,
     description = options.description, budget = take_budget(options.budget or {}), output = take_output(options.output, options.name),
     guardrails = take_guardrails(options.guardrails or {}), approval = check_approval(options.approval),
-    handoffs = take_handoffs(options.handoffs or {}), stop_when = options.stop_when,
+    handoffs = take_handoffs(options.handoffs or {}, by_name), stop_when = options.stop_when,
     request = { tool_choice = options.tool_choice }, options = options,
   }
   for _, name in ipairs(request_options) do

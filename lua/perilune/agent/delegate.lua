@@ -1,6 +1,7 @@
 -- Assistants as tools: what a model hands to the tool becomes a question to another assistant, on a thread of its own, and its answer
 -- the result. The thread's key comes from the call, so that a call that is made again after a crash finds the run that it began and
--- goes on with it. What it uses counts for the run that called it, and its budget is what that run has left.
+-- goes on with it. What it uses counts for the run that called it and is paid by the same account, and its budget is what that run has
+-- left. The thread goes with the one of the run that called.
 local assistants = require "perilune.agent.assistant"
 local check = require "perilune.std.check"
 local errors = require "perilune.std.errors"
@@ -61,7 +62,9 @@ local function ask(assistant, arguments, context)
   end
   local app = turn.job.app
   local thread = threads.open(app, "call " .. context.idempotency_key)
-  local run, options = earlier(app, thread), { budget = budget_left(turn), depth = turn.depth + 1, parent = turn.row.id }
+  local run, options = earlier(app, thread), {
+    budget = budget_left(turn), depth = turn.depth + 1, parent = turn.row.id, account = turn.row.account, wrap = turn.job.wrap,
+  }
   if not run then
     run = jobs.run(jobs.new(app, thread, assistant, arguments.input, options))
   elseif run.status == "running" or run.status == "queued" then

@@ -1,6 +1,7 @@
 -- Guardrails: functions of an assistant that look at what comes in and what goes out, and may refuse it. They run before anything
 -- goes on; what they refuse is not shown to anybody.
 local errors = require "perilune.std.errors"
+local messages = require "perilune.store.messages"
 
 local M = {}
 
@@ -13,12 +14,26 @@ local function refuse(where, why)
 end
 
 
----Looks at what the user says, before anything is stored. Raises when a guardrail refuses it.
+-- What the thread ends with, where the user has said it before the run.
+local function said_last(job)
+  if not job.assistant.guardrails.input[1] then
+    return nil
+  end
+  local list = errors.must(messages.list(job.db, job.thread, { order = "desc", limit = 1 }))
+  return list[1] and list[1].message.role == "user" and list[1].message.content or nil
+end
+
+
+---Looks at what the user says, before the model is asked and, where it comes with the run, before it is stored. Raises when a guardrail
+---refuses it.
 ---@param job perilune.Job
 function M.check_input(job)
   local input = job.input
   for _, message in ipairs(job.messages or {}) do
     input = message.role == "user" and message.content or input -- what the user said last
+  end
+  if input == nil and not job.messages then
+    input = said_last(job)
   end
   if input == nil then
     return

@@ -1,9 +1,12 @@
 -- What a run is made of, and running it so that others can end it: by its id (run:cancel), or by a token.
 local cancellation = require "perilune.model.cancellation"
 local channel = require "perilune.std.channel"
+local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
 local loop = require "perilune.agent.loop"
+local proc = require "perilune.sys.proc"
 local run_object = require "perilune.agent.run"
+local runs = require "perilune.store.runs"
 local stream = require "perilune.model.stream"
 local task = require "perilune.sys.task"
 
@@ -19,8 +22,8 @@ local is_last = { stop = true, error = true }
 local function ignore() end
 
 
-local function as_it_is(model)
-  return model
+local function as_it_is(it)
+  return it
 end
 
 
@@ -38,7 +41,9 @@ end
 ---@field account? string
 ---@field asked? table
 ---@field expires_at? number
----@field wrap? fun(model: table, name: string): table what goes around every model of the job
+---@field wrap? fun(model: table, name: string): table what goes around every model of the job, and of the runs that it calls
+---@field adapt? fun(assistant: perilune.Assistant): perilune.Assistant how the job changes those that it hands over to
+---@field at_work? string the name of the one that begins, where it is not the assistant that is asked
 
 ---A job: an assistant, a thread, and what the user says.
 ---@param app perilune.App
@@ -60,12 +65,16 @@ function M.new(app, thread, assistant, input, options)
     emit = options.on_event or ignore, person = options.person or app.person, cancel = options.cancel, metadata = options.metadata,
     budget = options.budget, depth = options.depth, parent = options.parent, messages = options.messages,
     hands_back = options.hands_back, run_id = options.run_id, account = options.account, asked = options.asked,
-    expires_at = options.expires_at, model_of = model_of,
+    expires_at = options.expires_at, model_of = model_of, wrap = wrap, adapt = options.adapt or as_it_is, at_work = options.at_work,
     summary_model_of = function(other)
       return wrap(app:model { other.history.model })
     end,
   }
 end
+
+
+-- Woken when a run is under way no more.
+local left = task.signal()
 
 
 -- Drives a turn; whoever knows its id can end it meanwhile.
@@ -75,6 +84,7 @@ local function drive(begin, job, handle)
   run_object.live[id] = handle
   local leaving <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
     run_object.live[id] = nil
+    left:wake()
   end })
   if job.on_begin then
     job.on_begin(turn)
@@ -151,6 +161,39 @@ local function work(job, begin, ended)
     job.on_over()
   end
   ended:wake()
+end
+
+
+---How many runs are under way in this process.
+---@return integer
+function M.count()
+  local count = 0
+  for _ in pairs(run_object.live) do
+    count = count + 1
+  end
+  return count
+end
+
+
+---Waits until no run is under way in this process, at most so long; false: some are.
+---@param seconds number
+---@return boolean
+function M.wait_idle(seconds)
+  local until_at = clock.mono() + seconds
+  while next(run_object.live) ~= nil and clock.mono() < until_at do
+    left:wait(until_at - clock.mono())
+  end
+  return next(run_object.live) == nil
+end
+
+
+---Leaves the runs that are under way in this process to the next one: nothing of them begins here any more, and they end.
+---@param app perilune.App
+function M.let_go(app)
+  errors.must(runs.let_go(app:database(), proc.self()))
+  for _, handle in pairs(run_object.live) do
+    handle:cancel("shutdown")
+  end
 end
 
 

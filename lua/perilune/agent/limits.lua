@@ -5,6 +5,11 @@ local M = {}
 ---The same calls with the same results this often in a row are a circle.
 M.CIRCLE_ROUNDS = 3
 
+---The words for limits: of a run that ends as incomplete.
+M.words = {
+  max_steps = true, loop = true, budget_tokens = true, budget_cost = true, budget_seconds = true, budget_tool_calls = true,
+}
+
 local NANO = 1e9
 
 

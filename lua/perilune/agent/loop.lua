@@ -14,6 +14,7 @@ local proc = require "perilune.sys.proc"
 local resume = require "perilune.agent.resume"
 local runs = require "perilune.store.runs"
 local task = require "perilune.sys.task"
+local team = require "perilune.agent.team"
 local tool_calls = require "perilune.agent.tool_calls"
 local toolset = require "perilune.agent.toolset"
 local turns = require "perilune.agent.turn"
@@ -29,6 +30,10 @@ local passes = {
 }
 
 
+-- Of these the caller sees at once that something happens; the others say what the answer is.
+local tells_progress = { start = true, attempt = true, attempt_discarded = true }
+
+
 -- Who owns the runs of this process; it never changes.
 local me
 
@@ -41,7 +46,7 @@ end
 
 -- The same question to the same assistant, on a thread whose last run was interrupted: that run goes on.
 local function is_same_question(job, row)
-  if job.input == nil or row.assistant ~= job.assistant.name or not row.input_seq then
+  if job.input == nil or not team.find(job.assistant, row.assistant) or not row.input_seq then
     return false
   end
   local list = must(messages.list(job.db, job.thread, { after = row.input_seq - 1, limit = 1 }))
@@ -56,9 +61,10 @@ end
 ---@return table turn own it with `<close>`
 function M.begin(job)
   guards.check_input(job)
+  local name, model_name = team.first(job)
   local options = {
     thread = job.thread, inputs = job.messages or job.input ~= nil and { { role = "user", content = job.input } } or nil,
-    assistant = job.assistant.name, model = job.model_name, owner = owner(), step = { kind = "model", name = job.model_name },
+    assistant = name, model = model_name, owner = owner(), step = { kind = "model", name = model_name },
     parent = job.parent, metadata = job.metadata, id = job.run_id, account = job.account, asked = job.asked, expires_at = job.expires_at,
   }
   local row, err = task.shield(turns.WRITE_SECONDS, runs.begin, job.db, options, proc.is_alive)
@@ -132,9 +138,10 @@ local function request_of(turn)
   for name, value in pairs(turn.assistant.request) do
     request[name] = value
   end
-  if turn.asked > 1 and request.tool_choice ~= "none" then
+  if turn.has_asked == turn.assistant and request.tool_choice ~= "none" then
     request.tool_choice = nil -- a forced call is forced once, or it would never end
   end
+  turn.has_asked = turn.assistant
   if #turn.toolset.list > 0 then
     request.tools = turn.toolset.list
   else
@@ -145,6 +152,27 @@ local function request_of(turn)
 end
 
 
+-- What is checked before it counts (agent/outputs.lua, agent/guards.lua) is held until then: nobody sees what does not pass.
+local function show_answer(turn, event)
+  if event.type == "attempt_discarded" then
+    turn.held = turn.held and {}
+  end
+  if turn.held and not tells_progress[event.type] then
+    turn.held[#turn.held + 1] = event
+  else
+    turn:emit(event)
+  end
+end
+
+
+local function release(turn)
+  for _, event in ipairs(turn.held or {}) do
+    turn:emit(event)
+  end
+  turn.held = nil
+end
+
+
 -- The model call whose step has begun; returns the answer and the end of its step, which goes into the next batch.
 local function ask(turn)
   if not turn.model_seq then
@@ -152,11 +180,12 @@ local function ask(turn)
   end
   local attempts = take_history(turn)
   turn.asked, turn.steps = turn.asked + 1, turn.steps + 1
+  turn.held = (turn.assistant.output or turn.assistant.guardrails.output[1]) and {} or nil
   local stream <close> = turn.model:stream(request_of(turn))
   turn.stream = stream
   for event in stream do
     if passes[event.type] then
-      turn:emit(event)
+      show_answer(turn, event)
     end
     if turn.journal:is_due() then
       turn:advance {}
@@ -209,18 +238,24 @@ local function judge(turn, err)
 end
 
 
--- Hands the run to another assistant, when a call of this batch said so; the first one counts.
-local function hand_over(turn, pending)
+-- The assistant that a call of this batch hands the run over to; the first one counts.
+local function next_assistant(turn, pending)
   for _, item in ipairs(pending) do
     local other = turn.toolset.transfers[item.call.name]
-    if other and not item.err then
-      turn.assistant, turn.history = other, nil
-      turn.model, turn.model_name = turn.job.model_of(other)
-      local change = { handed_to = { assistant = other.name, model = turn.model_name }, started = { turn:model_step() } }
-      turn.model_seq = turn:advance(change)[1]
-      return
+    if other and item.state == "done" and not item.err then
+      return other
     end
   end
+end
+
+
+-- Hands the run over; with `goes_on` that assistant's model is asked, unless the run has reached a limit.
+local function hand_over(turn, other, goes_on)
+  team.put_to_work(turn, other)
+  turn.history = nil
+  goes_on = goes_on and not limits.reached(turn)
+  local change = { handed_to = { assistant = other.name, model = turn.model_name }, started = goes_on and { turn:model_step() } or nil }
+  turn.model_seq = turn:advance(change)[1]
 end
 
 
@@ -239,7 +274,29 @@ local function work_off(turn)
     judge(turn, item.err)
   end
   limits.note_round(turn, pending)
-  hand_over(turn, pending)
+  local other = next_assistant(turn, pending)
+  if other then
+    hand_over(turn, other, true)
+  end
+end
+
+
+-- The end of a run that waits. Calls of the caller's own tools are its turn: whoever goes on with their results is the assistant that a
+-- call beside them has handed over to. Where a person has to decide too, the run waits for both.
+local function wait(turn)
+  local waiting = tool_calls.waiting(turn.pending)
+  local is_callers = turn.job.hands_back
+  for _, item in ipairs(waiting) do
+    is_callers = is_callers and item.waits_for == "output"
+  end
+  if not is_callers then
+    return turn:park(waiting)
+  end
+  local other = next_assistant(turn, turn.pending)
+  if other then
+    hand_over(turn, other)
+  end
+  return turn:hand_back(waiting)
 end
 
 
@@ -251,8 +308,7 @@ function M.go(turn)
   prepare(turn)
   while true do
     if turn.pending and work_off(turn) then
-      local waiting = tool_calls.waiting(turn.pending)
-      return turn.job.hands_back and turn:hand_back(waiting) or turn:park(waiting)
+      return wait(turn)
     end
     prepare(turn)
     local stop_when = turn.assistant.stop_when
@@ -270,6 +326,7 @@ function M.go(turn)
         return run
       end
     else
+      release(turn)
       why = plan_calls(turn, answer, finished)
       if why then
         return turn:complete("incomplete", answer, { why = why, finished = finished })
@@ -292,12 +349,13 @@ function M.finish(turn, answer, finished)
       turn:advance { finished = { finished } }
       error(errors.new { kind = "schema", code = "output", message = complaint, details = { content = answer.content } }, 0)
     end
-    finished.reply = outputs.reply(complaint)
+    finished.reply, turn.held = outputs.reply(complaint), nil
     turn.stored[#turn.stored + 1] = finished.reply
     turn.model_seq = turn:advance({ finished = { finished }, started = { turn:model_step() } })[1]
     return nil
   end
   guards.check_output(turn, answer, output)
+  release(turn)
   return turn:complete("completed", answer, { finished = finished, output = output })
 end
 

@@ -32,15 +32,18 @@ local function not_found(db, name)
 end
 
 
--- `built` has the rows that are being made into assistants by id: they may hand over to each other in circles.
-local function find(app, name, built)
+-- `built` has the rows that are being made into assistants by id: they may hand over to each other in circles. A row names those of its
+-- own account and of this machine.
+local function find(app, name, built, caller)
   local known = defined.get(name)
   if known then
     return known
   end
   local db = app:database()
-  local row, err = store.get(db, name)
-  if not row then
+  local row, err = store.get(db, name, caller and caller.account)
+  if row and caller and row.account and row.account ~= caller.account then
+    error(not_found(db, name), 0)
+  elseif not row then
     error(err.kind == "not_found" and not_found(db, name) or err, 0)
   elseif built[row.id] then
     return built[row.id]
@@ -48,7 +51,7 @@ local function find(app, name, built)
   local assistant = definition.build(app, row)
   built[row.id] = assistant
   for position, other in ipairs(row.definition.handoffs or {}) do
-    assistant.handoffs[position] = find(app, other, built)
+    assistant.handoffs[position] = find(app, other, built, row)
   end
   return assistant
 end

@@ -3,6 +3,7 @@
 -- decides. Doing this twice, or being killed in the middle of it, changes nothing.
 local errors = require "perilune.std.errors"
 local messages = require "perilune.store.messages"
+local response = require "perilune.model.response"
 local steps = require "perilune.store.steps"
 local turns = require "perilune.agent.turn"
 local usage = require "perilune.store.usage"
@@ -10,22 +11,6 @@ local usage = require "perilune.store.usage"
 local M = {}
 
 local must = errors.must
-
-
--- The assistant that was at work: the one that is given, or one that it hands over to.
-local function find_assistant(assistant, name, seen)
-  if assistant.name == name or name == nil then
-    return assistant
-  end
-  seen = seen or {}
-  seen[assistant] = true
-  for _, other in ipairs(assistant.handoffs) do
-    local found = not seen[other] and find_assistant(other, name, seen)
-    if found then
-      return found
-    end
-  end
-end
 
 
 -- What the run has used up to now.
@@ -60,15 +45,14 @@ local function lose(turn, step)
 end
 
 
--- The calls of the last answer of this run, in order, deleted ones too: they are zipped with their steps.
-local function last_calls(turn)
+-- The last answer of this run that calls tools, deleted or not: its calls are zipped with their steps.
+local function last_message(turn)
   local list = must(messages.list(turn.job.db, turn.job.thread, { order = "desc", limit = 1000, is_whole = true }))
   for _, stored in ipairs(list) do
     if stored.run_id == turn.row.id and stored.message.tool_calls then
-      return stored.message.tool_calls
+      return stored.message
     end
   end
-  return {}
 end
 
 
@@ -97,7 +81,9 @@ end
 
 -- The tools of the last answer: what is done, what can be done, what waits.
 local function restore_calls(turn, list, first)
-  local calls, items, held, again = last_calls(turn), {}, {}, {}
+  local message, items, held, again = last_message(turn), {}, {}, {}
+  local calls = message and message.tool_calls or {}
+  turn.last = message and response.of_message(message)
   for position = first, #list do
     local call = calls[position - first + 1]
     if not call then
@@ -144,6 +130,7 @@ end
 local function restore(turn)
   local list = must(steps.list(turn.job.db, turn.row))
   count(turn, list)
+  turn.has_asked = turn.asked > 0 and turn.assistant or nil
   add_up(turn)
   local last
   for position, step in ipairs(list) do
@@ -163,11 +150,6 @@ end
 ---@param row perilune.RunRow
 ---@return table turn
 function M.turn(job, row)
-  local found = find_assistant(job.assistant, row.assistant)
-  if found and found ~= job.assistant then
-    job.assistant = found
-    job.model, job.model_name = job.model_of(found)
-  end
   local turn = turns.new(job, row)
   local guard <close> = setmetatable({}, { __close = function(_, err) -- luacheck: ignore 211
     if err then

@@ -12,6 +12,7 @@ local M = {}
 
 local option_types = {
   on_event = "function", person = "function", cancel = "table", budget = "table", depth = "integer", parent = "string",
+  account = "string", wrap = "function",
 }
 
 
@@ -36,8 +37,12 @@ function M.resume(run, assistant, options)
 end
 
 
--- May this process go on with it? It has begun, nobody living owns it, and nothing waits that was not decided about.
-local function is_due(app, row)
+-- May this process go on with it? It has begun, nobody living owns it, nothing waits that was not decided about, and no other run goes
+-- on with it: the one whose call it is.
+local function is_due(app, row, open)
+  if row.parent and open[row.parent] then
+    return false
+  end
   if row.lease_owner then
     return not proc.is_alive(row.lease_owner)
   end
@@ -54,9 +59,12 @@ function M.recover(app, job_of_row)
   if not open then
     error(err, 0)
   end
-  local started = {}
+  local started, is_open = {}, {}
   for _, row in ipairs(open) do
-    if is_due(app, row) then
+    is_open[row.id] = true
+  end
+  for _, row in ipairs(open) do
+    if is_due(app, row, is_open) then
       local ok, result = pcall(function()
         local job = job_of_row and job_of_row(row) or job_of(app, { thread_id = row.thread_id, assistant = row.assistant })
         return jobs.start(job, function()

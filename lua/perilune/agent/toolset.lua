@@ -4,36 +4,20 @@ local errors = require "perilune.std.errors"
 local results = require "perilune.store.results"
 local text = require "perilune.std.text"
 local tool = require "perilune.tool"
+local transfers = require "perilune.agent.transfers"
 
 local M = {}
 
----How the tools of hand-overs are called.
-M.TRANSFER = "transfer_to_"
+---How the tool is called that reads on in long results.
+M.READER = "read_result"
 
 local READ_BYTES_MAX = 32 * 1024
-
-
----The tool that hands over to an assistant; it has no function of its own, the loop does it.
----@param assistant perilune.Assistant
----@return perilune.Tool
-function M.transfer(assistant)
-  return tool.define {
-    name = (M.TRANSFER .. assistant.name):gsub("[^%w_-]", "_"):sub(1, 64),
-    description = ("Hand the conversation over to the assistant %s.%s"):format(
-      assistant.name, assistant.description and " " .. assistant.description or ""),
-    parameters = { reason = { type = "string", description = "why, in one sentence", optional = true } },
-    idempotent = true,
-    run = function()
-      return ("Transferred to %s. Continue the conversation as %s."):format(assistant.name, assistant.name)
-    end,
-  }
-end
 
 
 -- Reads on in a result of this thread.
 local function reader(db, thread)
   return tool.define {
-    name = "read_result",
+    name = M.READER,
     description = "Read more of a tool result that was cut, by its id.",
     parameters = { id = "string: the id of the result", offset = { type = "integer", description = "bytes to skip", optional = true } },
     idempotent = true,
@@ -55,6 +39,20 @@ local function reader(db, thread)
 end
 
 
+---Has an assistant a tool of that name, one of the host's included?
+---@param assistant perilune.Assistant
+---@param name string
+---@return boolean
+function M.has(assistant, name)
+  for _, other in ipairs(assistant.handoffs) do
+    if transfers.name(other) == name then
+      return true
+    end
+  end
+  return name == M.READER or assistant.tools[name] ~= nil
+end
+
+
 ---@class perilune.Toolset
 ---@field list perilune.Tool[] as a request has them
 ---@field by_name table<string, perilune.Tool>
@@ -69,11 +67,11 @@ end
 function M.of(assistant, db, thread, has_results)
   local set = { list = table.move(assistant.tool_list, 1, #assistant.tool_list, 1, {}), by_name = {}, transfers = {} }
   for _, other in ipairs(assistant.handoffs) do
-    local transfer = M.transfer(other)
+    local transfer = transfers.tool(other)
     set.list[#set.list + 1] = transfer
     set.transfers[transfer.name] = other
   end
-  if has_results and not assistant.tools.read_result then
+  if has_results and not assistant.tools[M.READER] then
     set.list[#set.list + 1] = reader(db, thread)
   end
   for _, one in ipairs(set.list) do

@@ -8,6 +8,7 @@ local log = require "perilune.sys.log"
 local run_object = require "perilune.agent.run"
 local runs = require "perilune.store.runs"
 local task = require "perilune.sys.task"
+local team = require "perilune.agent.team"
 local usages = require "perilune.model.usage"
 
 local M = {}
@@ -27,6 +28,9 @@ local metatable = { __name = "perilune.agent.turn", __index = turn }
 ---@field model table what streams: docs/model.md
 ---@field model_name string
 ---@field model_of fun(assistant: perilune.Assistant): table, string for hand-overs
+---@field adapt fun(assistant: perilune.Assistant): perilune.Assistant what the job changes of those that it hands over to
+---@field at_work? string who begins, by name; the assistant where nobody is named
+---@field wrap fun(model: table, name: string): table goes around the models of runs that this one calls too
 ---@field input? string|table[] what the user says; nil continues with what the thread holds
 ---@field messages? perilune.Message[] in the place of `input`: several messages, results of calls that were handed back among them
 ---@field hands_back? boolean calls that are answered from outside end the run; their results are messages of a later one
@@ -52,11 +56,12 @@ function M.new(job, row)
   for name, value in pairs(job.budget or {}) do
     budget[name] = math.min(value, budget[name] or math.huge)
   end
-  return setmetatable({
-    job = job, row = row, assistant = job.assistant, model = job.model, model_name = job.model_name, budget = budget,
-    depth = job.depth or 0, asked = 0, called = 0, steps = 0, repairs = 0, output_repairs = 0, cost = 0, has_price = true,
-    rounds_alike = 0, journal = journal.new(), started = clock.mono(), is_settled = false,
+  local self = setmetatable({
+    job = job, row = row, budget = budget, depth = job.depth or 0, asked = 0, called = 0, steps = 0, repairs = 0, output_repairs = 0,
+    cost = 0, has_price = true, rounds_alike = 0, journal = journal.new(), started = clock.mono(), is_settled = false,
   }, metatable)
+  team.put_to_work(self, team.find(job.assistant, row.assistant) or job.assistant)
+  return self
 end
 
 
@@ -231,20 +236,17 @@ function turn:park(waiting)
   self:show { type = "waiting", calls = calls }
   self:show { type = "stop", reason = "other", raw = status }
   self.is_settled = true
-  self:advance { parked = status }
+  self:advance { parked = self:ending(status) }
   return run_object.of(self, status, self.last, { waiting = calls })
 end
 
 
----Ends a run whose last answer calls tools of the caller's: it is the caller's turn. What waits for a person does not end it.
+---Ends a run whose last answer calls tools of the caller's: it is the caller's turn.
 ---@param waiting table[] tool calls
----@return perilune.Run?
+---@return perilune.Run
 function turn:hand_back(waiting)
   local calls = {}
   for position, item in ipairs(waiting) do
-    if item.waits_for ~= "output" then
-      return nil
-    end
     calls[position] = item.call
   end
   local run = self:complete("completed", self.last)
@@ -262,7 +264,7 @@ local function settle(self, err)
     self:add_usage(self.stream.rows, answer.usage)
     ending.usage, ending.attempts = self.usage, self.stream.rows
     ending.cost_nano = self.has_price and self.usage and self.cost or nil
-    if answer.content ~= "" then
+    if answer.content ~= "" and not self.held then
       ending.message = { role = "assistant", content = answer.content }
       ending.message_status = "partial"
     end

@@ -236,6 +236,19 @@ function M.collect(events)
 end
 
 
+---The answer that a stored message was, as far as the message tells.
+---@param message perilune.Message
+---@return perilune.Response
+function M.of_message(message)
+  local calls = message.tool_calls or {}
+  return setmetatable({
+    content = message.content or "", reasoning = message.reasoning, refusal = message.refusal, provider_items = message.provider_items,
+    has_tool_calls = #calls > 0, tool_calls = calls, finish_reason = #calls > 0 and "tool_calls" or "stop", choices = {}, attempts = {},
+    raw = {},
+  }, metatable)
+end
+
+
 ---The assistant message that continues the conversation.
 ---@return perilune.Message
 function methods:to_message()

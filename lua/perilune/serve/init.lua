@@ -8,6 +8,7 @@ local cors = require "perilune.serve.cors"
 local errors = require "perilune.std.errors"
 local handler = require "perilune.serve.handler"
 local housekeeping = require "perilune.serve.housekeeping"
+local jobs = require "perilune.agent.job"
 local log = require "perilune.sys.log"
 local metrics = require "perilune.serve.metrics"
 local model_lists = require "perilune.serve.model_list"
@@ -32,6 +33,8 @@ local MODELS_MAX = 1000
 
 ---How long requests that are under way may take when the server stops.
 M.DRAIN_SECONDS = 10
+-- Of these, to let go of runs that do not end.
+local LET_GO_SECONDS = 1
 
 
 ---@class perilune.ServeOptions
@@ -226,17 +229,23 @@ function methods:run(stop)
 end
 
 
----Takes no new connections, and waits until what is under way has ended, at most for a while.
+---Takes no new connections, and waits until the requests and the runs that are under way have ended, at most for a while. Runs that
+---have not are left to the next process.
 function methods:drain()
   self.is_draining, self.is_ready = true, false
-  local until_at = clock.mono() + M.DRAIN_SECONDS
-  log.write("info", "serve", ("stopping: %d requests are under way"):format(self.active))
+  local until_at = clock.mono() + math.max(0, M.DRAIN_SECONDS - LET_GO_SECONDS)
+  log.write("info", "serve", ("stopping: %d requests and %d runs are under way"):format(self.active, jobs.count()))
   self.listener:stop_accepting()
   while self.active > 0 and clock.mono() < until_at do
     self.idle:wait(until_at - clock.mono())
   end
   if self.active > 0 then
     log.write("warn", "serve", ("%d requests did not end in %d s: they are cut off"):format(self.active, M.DRAIN_SECONDS))
+  end
+  if not jobs.wait_idle(math.max(0, until_at - clock.mono())) then
+    log.write("warn", "serve", ("some runs did not end in %d s: the next process goes on with them"):format(M.DRAIN_SECONDS))
+    jobs.let_go(self.app)
+    jobs.wait_idle(LET_GO_SECONDS)
   end
 end
 

@@ -95,6 +95,8 @@ local kinds = {
   server = { status = 502, type = "server_error", code = "upstream_error" },
   bad_response = { status = 502, type = "server_error", code = "upstream_error" },
   empty_response = { status = 502, type = "server_error", code = "upstream_error" },
+  tool = { status = 502, type = "server_error", code = "upstream_error", retry = false }, -- calls that the model did not get right
+  schema = { status = 502, type = "server_error", code = "upstream_error", retry = false },
   stream_interrupted = { status = 502, type = "server_error", code = "stream_interrupted" },
   conflict = { status = 409, type = "invalid_request_error", code = "conflict", retry = false },
   database = { status = 503, type = "server_error", code = "storage_unavailable", retry = true },

@@ -8,7 +8,9 @@ local log = require "perilune.sys.log"
 local loop = require "perilune.agent.loop"
 local registry = require "perilune.agent.registry"
 local resumption = require "perilune.agent.resumption"
+local proc = require "perilune.sys.proc"
 local runs = require "perilune.store.runs"
+local toolset = require "perilune.agent.toolset"
 
 local M = {}
 
@@ -22,6 +24,8 @@ local M = {}
 ---@field has_own_tools? boolean they stand in the place of the assistant's, whose functions answer those of their name
 ---@field instructions_after? string added to the assistant's own instructions
 ---@field hands_back? boolean
+---@field budget? { tool_calls: integer? }
+---@field is_clients? boolean the client keeps the conversation: nobody comes back for this run
 
 
 -- The assistant's own instructions with more behind them.
@@ -50,10 +54,27 @@ end
 
 -- The tools that a request names; those that the assistant can call itself stay its own.
 local function replaced(assistant, tools)
+  local list = {}
   for position, one in ipairs(tools) do
-    tools[position] = assistant.tools[one.name] or one
+    list[position] = assistant.tools[one.name] or one
   end
-  return tools
+  return list
+end
+
+
+-- The assistant with changes and more tools.
+local function changed(assistant, asked, changes, tools)
+  if asked.instructions_after then
+    changes.instructions = joined(assistant, asked.instructions_after)
+  end
+  if changes.history then
+    changes.history = merged(assistant.options.history or {}, changes.history)
+  end
+  if next(changes) == nil and not tools[1] then
+    return assistant
+  end
+  changes.more_tools = tools
+  return assistant:with(changes)
 end
 
 
@@ -62,31 +83,37 @@ end
 ---@param asked perilune.serve.Asked
 ---@return perilune.Assistant
 function M.assistant(app, asked)
-  local changes = {}
+  local changes, tools = {}, definition.outside_tools(asked.tools or {})
   for name, value in pairs(asked.overrides or {}) do
     changes[name] = value
   end
-  local tools = definition.outside_tools(asked.tools or {})
   if not asked.assistant then
     changes.name, changes.tools = asked.api, tools
     return assistants.new(changes)
   end
   local assistant = registry.find(app, asked.assistant)
-  if asked.instructions_after then
-    changes.instructions = joined(assistant, asked.instructions_after)
-  end
-  if next(changes) == nil and not tools[1] and not asked.has_own_tools then
-    return assistant
-  end
-  if changes.history then
-    changes.history = merged(assistant.options.history or {}, changes.history)
-  end
   if asked.has_own_tools then
-    changes.tools = replaced(assistant, tools)
-  else
-    changes.more_tools = tools
+    changes.tools, tools = replaced(assistant, tools), {}
   end
-  return assistant:with(changes)
+  return changed(assistant, asked, changes, tools)
+end
+
+
+-- What a request says of the assistant that it names alone, and not of those that this one hands over to.
+local of_the_first = { model = true, fallbacks = true, instructions = true, tool_choice = true }
+
+
+-- An assistant that the first one hands over to, with what the request says of every answer, and the client's tools.
+local function adapted(other, first, asked)
+  local changes, tools = {}, {}
+  for name, value in pairs(asked.overrides or {}) do
+    changes[name] = not of_the_first[name] and value or nil
+  end
+  for _, one in ipairs(definition.outside_tools(asked.tools or {})) do
+    local own = first.tools[one.name]
+    tools[#tools + 1] = not (own and own.run) and not toolset.has(other, one.name) and one or nil
+  end
+  return changed(other, asked, changes, tools)
 end
 
 
@@ -97,8 +124,13 @@ end
 ---@param options perilune.RunOptions
 ---@return perilune.Job
 function M.job(app, thread, asked, options)
-  options.asked, options.hands_back = asked, asked.hands_back
-  return jobs.new(app, thread, M.assistant(app, asked), nil, options)
+  local first, made = M.assistant(app, asked), {}
+  options.asked, options.hands_back, options.budget = asked, asked.hands_back, asked.budget
+  function options.adapt(other)
+    made[other.name] = made[other.name] or adapted(other, first, asked)
+    return made[other.name]
+  end
+  return jobs.new(app, thread, first, nil, options)
 end
 
 
@@ -112,24 +144,36 @@ function M.take_over(id)
 end
 
 
--- Who pays for a run that is gone on with without a request: the account it belongs to.
+-- A run that is gone on with without a request is paid by the account it belongs to.
 local function job_of_row(server, row)
-  local asked = row.asked
-  if not asked then
-    return nil
-  end
-  return M.job(server.app, { id = row.thread_id }, asked, {
+  local thread, options = { id = row.thread_id }, {
     account = row.account,
     wrap = function(model, name)
       return server:bill_account(row, model, name)
     end,
-  })
+  }
+  if row.asked then
+    return M.job(server.app, thread, row.asked, options)
+  elseif row.account then -- an assistant that another run has called as a tool
+    return jobs.new(server.app, thread, registry.find(server.app, row.assistant), nil, options)
+  end
 end
 
 
----Goes on with every run whose process ended.
+-- A client that kept its conversation here and there has gone with the process that answered it.
+local function end_abandoned(server)
+  for _, row in ipairs(errors.must(runs.list_open(server.db))) do
+    if row.asked and row.asked.is_clients and row.lease_owner and not proc.is_alive(row.lease_owner) then
+      errors.must(runs.interrupt(server.db, row))
+    end
+  end
+end
+
+
+---Goes on with every run whose process ended, where somebody may come back for it.
 ---@param server perilune.Server
 function M.recover(server)
+  end_abandoned(server)
   resumption.recover(server.app, function(row)
     return job_of_row(server, row)
   end)
@@ -139,7 +183,7 @@ end
 ---Ends the runs that have waited for outputs too long.
 ---@param server perilune.Server
 function M.expire(server)
-  local count, err = runs.expire(server.db)
+  local count, err = runs.expire(server.db, proc.is_alive)
   if not count then
     log.write("error", "serve", "runs that waited too long could not be ended: " .. errors.wrap(err).message)
   end

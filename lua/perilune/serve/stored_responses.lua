@@ -234,6 +234,19 @@ function place_methods:thread(exchange, question, is_kept)
 end
 
 
+---The run that a new response follows; nil: there is none.
+---@param exchange perilune.Exchange
+---@param question perilune.serve.ResponsesQuestion
+---@param thread { id: string } of a conversation
+---@return perilune.RunRow?
+function M.before(exchange, question, thread)
+  if question.previous then
+    return M.get(exchange, question.previous)
+  end
+  return must(runs.list(exchange.server.db, { thread = thread, limit = 1 }))[1]
+end
+
+
 ---The messages that go before those of a question: of a conversation, or up to a response.
 ---@param exchange perilune.Exchange
 ---@param question perilune.serve.ResponsesQuestion

@@ -122,13 +122,18 @@ local function messages_of(db, row)
 end
 
 
--- How many messages a run began with: they were written in one batch with it.
+-- How many of its messages a run began with: as many as were asked for, from the first on, or those written in one batch with it.
 local function count_inputs(row, list)
-  local count = 0
-  while list[count + 1] and list[count + 1].created_at == row.created_at do
+  local count, last_seq = 0, row.asked and row.asked.inputs and (row.input_seq or 1) + row.asked.inputs - 1
+  while list[count + 1] do
+    local stored = list[count + 1]
+    local is_input = last_seq and stored.seq <= last_seq or not last_seq and stored.created_at == row.created_at
+    if not is_input then
+      break
+    end
     count = count + 1
   end
-  return row.asked and row.asked.inputs or count
+  return count
 end
 
 

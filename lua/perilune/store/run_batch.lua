@@ -52,7 +52,7 @@ local has_ended = { completed = true, failed = true, cancelled = true, expired =
 ---@field summary? { upto_seq: integer, body: string }
 ---@field handed_to? { assistant: string, model: string }
 ---@field events? table[]
----@field parked? "waiting_approval"|"waiting_tool"
+---@field parked? { status: "waiting_approval"|"waiting_tool", usage: perilune.Usage?, cost_nano: integer? }
 ---@field ended? perilune.RunEnding
 
 ---What is kept of an error object: what a reader of the row needs, nothing that holds on to a response.
@@ -198,8 +198,14 @@ local function add_rest(batch, run, change, now)
     batch[#batch + 1] = call
   end
   if change.parked then
-    local parked = { id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, status = change.parked }
-    batch[#batch + 1] = { "run_park", parked, expect = 1 }
+    local usage_text, err = rows.encode(change.parked.usage)
+    if err then
+      return nil, err
+    end
+    batch[#batch + 1] = { "run_park", {
+      id = run.id, owner = run.lease_owner, epoch = run.lease_epoch, status = change.parked.status, usage = usage_text,
+      cost_nano = change.parked.cost_nano,
+    }, expect = 1 }
   end
   if change.ended then
     return add_ended(batch, run, change.ended, now)

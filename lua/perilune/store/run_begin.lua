@@ -45,7 +45,7 @@ local function begin_batch(run, options, now)
   batch[#batch + 1] = { "run_create", {
     id = run.id, thread_id = run.thread_id, assistant = run.assistant, model = run.model, owner = run.lease_owner,
     has_input = options.inputs ~= nil and options.inputs[1] ~= nil, parent = run.parent, metadata = columns.metadata, now = now,
-    account = run.account, asked = columns.asked, expires_at = rows.milliseconds(run.expires_at),
+    account = run.account, asked = columns.asked, expires_at = rows.milliseconds(run.expires_at), input_seq = options.first_seq,
   }, expect = 1 }
   local position, err = add_inputs(batch, run, options, now)
   if options.step and not err then
@@ -58,24 +58,26 @@ local function begin_batch(run, options, now)
 end
 
 
--- Of more messages than fit one batch: the first ones, in batches of their own, while no run is active; returns the others.
+-- Of more messages than fit one batch: the first ones, in batches of their own, while no run is active; returns the others, and the
+-- number of the first one.
 local function write_first_ones(db, thread_id, inputs)
-  local last = #inputs - INPUTS_MAX
+  local last, first_seq = #inputs - INPUTS_MAX, nil
   for first = 1, last, INPUTS_MAX do
     local batch = {}
     for position = first, math.min(first + INPUTS_MAX - 1, last) do
       local calls, err = messages.calls(thread_id, inputs[position], { now = rows.now(), is_idle = true })
       if not calls then
-        return nil, err
+        return nil, nil, err
       end
       table.move(calls, 1, #calls, #batch + 1, batch)
     end
     local results, err = db:write(batch)
     if not results then
-      return nil, err
+      return nil, nil, err
     end
+    first_seq = first_seq or results[1][1].seq
   end
-  return table.move(inputs, last + 1, #inputs, 1, {})
+  return table.move(inputs, last + 1, #inputs, 1, {}), first_seq
 end
 
 
@@ -99,7 +101,7 @@ function M.begin(db, options, is_alive)
   }
   local problem
   if options.inputs and #options.inputs > INPUTS_MAX then
-    options.inputs, problem = write_first_ones(db, run.thread_id, options.inputs)
+    options.inputs, options.first_seq, problem = write_first_ones(db, run.thread_id, options.inputs)
     if not options.inputs then
       return nil, problem
     end
@@ -112,7 +114,7 @@ function M.begin(db, options, is_alive)
     local results
     results, err = db:write(batch)
     if results then
-      run.seq = position and results[position][1].seq
+      run.seq = options.first_seq or position and results[position][1].seq
       run.input_seq = run.seq
       run.step_seq = options.step and results[#results][1].seq
       return run

@@ -149,7 +149,7 @@ function M.advance(db, run, change)
   if change.ended then
     run.status = change.ended.status
   elseif change.parked then
-    run.status, run.lease_owner = change.parked, nil
+    run.status, run.lease_owner = change.parked.status, nil
   end
   return seqs
 end
@@ -182,11 +182,39 @@ function M.cancel(db, id, is_alive)
 end
 
 
----Ends the runs that have waited for outputs longer than they may.
+---Ends a run that no living process owns, as failed; nothing happens when somebody has taken it meanwhile.
 ---@param db perilune.Database
+---@param run perilune.RunRow
+---@return true|nil
+---@return perilune.Error?
+function M.interrupt(db, run)
+  local batch = {}
+  run_row.add_interrupt(batch, run, rows.now())
+  local done, err = db:write(batch)
+  if not done and err.code ~= "expectation" then
+    return nil, err
+  end
+  return true
+end
+
+
+---Lets go of the runs of a process that ends in good order: others may go on with them, and that it ended is no crash.
+---@param db perilune.Database
+---@param owner string
+---@return true|nil
+---@return perilune.Error?
+function M.let_go(db, owner)
+  local done, err = db:write { { "run_let_go", { owner = owner } } }
+  return done and true, err
+end
+
+
+---Ends the runs that have waited longer than they may: for outputs, or for a process that goes on with them.
+---@param db perilune.Database
+---@param is_alive fun(owner: string): boolean
 ---@return integer|nil count
 ---@return perilune.Error?
-function M.expire(db)
+function M.expire(db, is_alive)
   local now = rows.now()
   local list, err = db:read("run_list_overdue", { now = now })
   if not list then
@@ -194,14 +222,16 @@ function M.expire(db)
   end
   local count = 0
   for _, run in ipairs(list) do
-    local batch = {}
-    run_row.add_interrupt(batch, run, now, { status = "expired" })
-    local done
-    done, err = db:write(batch)
-    if not done and err.code ~= "expectation" then
-      return nil, err
+    if not (run.lease_owner and is_alive(run.lease_owner)) then
+      local batch = {}
+      run_row.add_interrupt(batch, run, now, { status = "expired" })
+      local done
+      done, err = db:write(batch)
+      if not done and err.code ~= "expectation" then
+        return nil, err
+      end
+      count = count + (done and 1 or 0)
     end
-    count = count + (done and 1 or 0)
   end
   return count
 end

@@ -21,6 +21,7 @@ local task = require "perilune.sys.task"
 local threads = require "perilune.store.threads"
 local token = require "perilune.sys.token"
 local tokens = require "perilune.model.tokens"
+local toolset = require "perilune.agent.toolset"
 
 local must = errors.must
 
@@ -44,7 +45,7 @@ local function assistant_of(exchange, name, question)
   local found, names = assistant_access.find(exchange, name), {}
   local assistant = found.defined or registry.find(exchange.app, found.ref)
   for position, one in ipairs(question.tools) do
-    if assistant.tools[one.name] then
+    if toolset.has(assistant, one.name) then
       problem.invalid(("tools[%d].name"):format(position - 1), ("The assistant has a tool of its own called '%s'."):format(one.name))
     end
     names[one.name] = true
@@ -82,6 +83,7 @@ local function asked_of(exchange, question, name)
   local assistant = name:match("^assistant/(.+)$")
   if assistant then
     asked.assistant, asked.instructions_after = assistant_of(exchange, assistant, question), question.instructions
+    asked.budget = question.calls_max and { tool_calls = question.calls_max } or nil
     return asked
   end
   check_choice(question)
@@ -187,10 +189,18 @@ local function ask_directly(exchange, question, name)
 end
 
 
+-- Results of calls go to the assistant that has made them, also where that is one which the other has handed over to.
+local function who_called(exchange, question, asked, thread)
+  local last = question.messages[#question.messages]
+  local before = asked.assistant and last and last.role == "tool" and stored.before(exchange, question, thread)
+  return before and (before.asked or {}).assistant == asked.assistant and before.assistant or nil
+end
+
+
 local function job_of(exchange, question, asked, thread)
   return run_jobs.job(exchange.app, thread, asked, {
     run_id = token.id("run"), messages = question.messages, account = exchange.key.account,
-    budget = question.calls_max and asked.assistant and { tool_calls = question.calls_max } or nil,
+    at_work = who_called(exchange, question, asked, thread),
     wrap = function(model, name)
       return exchange:bill(model, name)
     end,
