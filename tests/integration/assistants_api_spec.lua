@@ -7,6 +7,7 @@ local run_jobs = require "perilune.serve.run_jobs"
 local runs = require "perilune.store.runs"
 local task = require "perilune.sys.task"
 local testing = require "perilune.testing"
+local upstreams = require "tests.support.upstream"
 
 local WAIT_SECONDS = 10
 
@@ -318,6 +319,21 @@ describe("the Assistants family", function()
       local row = assert(runs.get(server.server.db, run.id))
       local again = run_jobs.assistant(server.app, row.asked)
       assert.same({ 0.5, { messages = 2, tokens = 1000 } }, { again.request.temperature, again.options.history })
+    end)
+
+    it("keep their assistant, whatever becomes of it", function()
+      local upstream <close> = upstreams.start()
+      local server <close> = kit.start { settings = kit.asking(upstream) }
+      local made = ok(server:post("/v1/assistants", {
+        model = "openai/gpt-4o-mini", instructions = "Old.", tools = { weather },
+      }))
+      local thread = thread_with(server, 'call get_weather {"city":"Oslo"}')
+      local run, path = run_to(server, "requires_action", thread, { assistant_id = made.id })
+      ok(server:delete("/v1/assistants/" .. made.id))
+      local call = run.required_action.submit_tool_outputs.tool_calls[1]
+      ok(server:post(path .. "/submit_tool_outputs", { tool_outputs = { { tool_call_id = call.id, output = "snow" } } }))
+      until_status(server, run, "completed")
+      assert.equal("Old.", upstream.requests[2].body.messages[1].content)
     end)
 
     it("begin with more messages than are written at once", function()

@@ -32,9 +32,22 @@ local function not_found(db, name)
 end
 
 
--- `built` has the rows that are being made into assistants by id: they may hand over to each other in circles. A row names those of its
--- own account and of this machine.
-local function find(app, name, built, caller)
+local find
+
+
+-- `built` has the rows that are being made into assistants by id: they may hand over to each other in circles.
+local function build(app, row, built)
+  local assistant = definition.build(app, row)
+  built[row.id] = assistant
+  for position, other in ipairs(row.definition.handoffs or {}) do
+    assistant.handoffs[position] = find(app, other, built, row)
+  end
+  return assistant
+end
+
+
+-- A row that is the caller names those of its own account and of this machine.
+function find(app, name, built, caller)
   local known = defined.get(name)
   if known then
     return known
@@ -48,12 +61,16 @@ local function find(app, name, built, caller)
   elseif built[row.id] then
     return built[row.id]
   end
-  local assistant = definition.build(app, row)
-  built[row.id] = assistant
-  for position, other in ipairs(row.definition.handoffs or {}) do
-    assistant.handoffs[position] = find(app, other, built, row)
-  end
-  return assistant
+  return build(app, row, built)
+end
+
+
+---The assistant of a row, as it is or was.
+---@param app perilune.App
+---@param row perilune.AssistantRow
+---@return perilune.Assistant
+function M.of_row(app, row)
+  return build(app, row, {})
 end
 
 

@@ -19,6 +19,7 @@ local M = {}
 ---@field api string "assistants", "responses", "chat"
 ---@field model string what the client called whoever answers: it may have a rate of its own
 ---@field assistant? string the name or the id of the assistant; nil: one that is made for the request
+---@field row? perilune.AssistantRow the row that it was then: a run keeps its assistant, whatever becomes of that
 ---@field overrides? table options of the assistant that are different, as data
 ---@field tools? table[] tools of the client: { name, description, parameters, strict }
 ---@field has_own_tools? boolean they stand in the place of the assistant's, whose functions answer those of their name
@@ -91,7 +92,7 @@ function M.assistant(app, asked)
     changes.name, changes.tools = asked.api, tools
     return assistants.new(changes)
   end
-  local assistant = registry.find(app, asked.assistant)
+  local assistant = asked.row and registry.of_row(app, asked.row) or registry.find(app, asked.assistant)
   if asked.has_own_tools then
     changes.tools, tools = replaced(assistant, tools), {}
   end

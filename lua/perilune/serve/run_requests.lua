@@ -108,7 +108,7 @@ function M.read(exchange)
   local messages = fields.messages(body, "additional_messages")
   local asked = {
     api = "assistants", model = model, assistant = found.ref, assistant_id = found.id, overrides = overrides, tools = tools,
-    has_own_tools = tools ~= nil or nil, inputs = #messages,
+    has_own_tools = tools ~= nil or nil, inputs = #messages, row = found.row,
   }
   overrides.instructions, asked.instructions_after = instructions_of(body)
   asked.shown = shown_of(assistant, asked, overrides.model or type(assistant.model) == "string" and assistant.model or nil)
