@@ -117,6 +117,21 @@ describe("a chat completion", function()
     end
   end)
 
+  it("that fails before its first words is answered with a status, streamed too", function()
+    local role = 'data: {"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+    local refused = replay.recording(role .. 'data: {"error":{"message":"no","type":"server_error"}}\n\n')
+    for _, failure in ipairs { replay.whole(refused), replay.broken(refused, #role, "reset") } do
+      local upstream <close> = replay.serve { failure }
+      local server <close> = kit.start { settings = { env = env_of(upstream), max_retries = 0 } }
+      for _, path in ipairs { "chat/completions", "completions", "messages", "responses" } do
+        local answer = server:post("/v1/" .. path, question { stream = true, max_tokens = 9,
+          input = path == "responses" and "Hello" or nil, prompt = path == "completions" and "Hello" or nil })
+        assert.are.equal(502, answer.status, path .. ": " .. answer.text)
+        require("perilune.sys.failover").reset()
+      end
+    end
+  end)
+
   it("that breaks off after its first words ends in an error, without [DONE]", function()
     local story = replay.text("one two three four five six seven eight")
     local upstream <close> = replay.serve { replay.broken(story, 900, "reset") }

@@ -290,7 +290,7 @@ end
 -- The target at hand failed before the commit point: again, next, or the end.
 function run:judge(err)
   local trial, rule = self.trial, policy.rule(err)
-  self.trial, self.last = nil, trial
+  self.trial = nil
   self:end_retry()
   trial:fail(err, rule)
   local seconds = self:pause_before_retry(rule, err)
@@ -331,11 +331,8 @@ function run:repeat_after_pause()
 end
 
 
--- The last event: what is known of the last answer (white space is not), and the error.
+-- The last event. What was held back of answers that failed stays back: nothing has begun for whoever reads.
 function run:fail(err, is_final)
-  for _, event in ipairs(self.last and self.last:remains() or {}) do
-    self:give(event)
-  end
   self:give { type = "error", error = verdict.final(err, self.attempts, is_final) }
   self.is_over = true
 end

@@ -69,20 +69,6 @@ function methods:read()
 end
 
 
----What is known of an answer that failed: its model, what it used; no content.
----@return table[]
-function methods:remains()
-  local remains = {}
-  for position = 1, self.held_n do
-    local event = self.held[position]
-    if event.type == "start" or event.type == "usage" then
-      remains[#remains + 1] = event
-    end
-  end
-  return remains
-end
-
-
 ---Milliseconds since it began.
 ---@return integer
 function methods:duration()

@@ -208,6 +208,13 @@ describe("failover", function()
     assert.equal("p1 retried server, p1 failed server", story(answer.error))
   end)
 
+  it("shows nothing of what failed before the commit point but why", function()
+    local begun = { { type = "start", model = "m" }, { type = "text", text = " " }, { type = "usage", usage = {} }, fails("timeout") }
+    local types, answer = read(over { model(begun) }:stream {})
+    assert.equal("attempt error", types)
+    assert.is_nil(answer.model)
+  end)
+
   it("keeps a row for every attempt, and closes what it leaves", function()
     local first, second = model { fails "timeout" }, model(says "hello")
     local answer = over { first, second }:stream {}
