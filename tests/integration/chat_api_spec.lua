@@ -4,6 +4,7 @@ local fetch = require "perilune.sys.fetch"
 local json = require "perilune.json"
 local kit = require "tests.support.server"
 local replay = require "tests.support.replay"
+local sse = require "perilune.serve.sse"
 local task = require "perilune.sys.task"
 local testing = require "perilune.testing"
 
@@ -22,6 +23,14 @@ local function question(changes)
     body[name] = value
   end
   return body
+end
+
+
+-- The same as a stream, as the other endpoints take it.
+local function question_to(path)
+  return question {
+    stream = true, max_tokens = 9, input = path == "responses" and "Hello" or nil, prompt = path == "completions" and "Hello" or nil,
+  }
 end
 
 
@@ -124,10 +133,38 @@ describe("a chat completion", function()
       local upstream <close> = replay.serve { failure }
       local server <close> = kit.start { settings = { env = env_of(upstream), max_retries = 0 } }
       for _, path in ipairs { "chat/completions", "completions", "messages", "responses" } do
-        local answer = server:post("/v1/" .. path, question { stream = true, max_tokens = 9,
-          input = path == "responses" and "Hello" or nil, prompt = path == "completions" and "Hello" or nil })
+        local answer = server:post("/v1/" .. path, question_to(path))
         assert.are.equal(502, answer.status, path .. ": " .. answer.text)
         require("perilune.sys.failover").reset()
+      end
+    end
+  end)
+
+  it("that is long in coming keeps its connection, and says in the stream how it ended", function()
+    finally(function()
+      sse.KEEP_ALIVE_SECONDS, sse.LOOK_SECONDS = 10, 1
+    end)
+    sse.KEEP_ALIVE_SECONDS, sse.LOOK_SECONDS = 0.01, 0.01
+    for _, path in ipairs { "chat/completions", "completions", "messages", "responses" } do
+      local heard = task.signal()
+      local answers = { replay.reply(400, { error = { message = "no" } }), replay.whole(replay.text("Good morning.")) }
+      local function late(request)
+        heard:wait()
+        table.remove(answers, 1)(request)
+      end
+      local upstream <close> = replay.serve { late }
+      local server <close> = kit.start { settings = { env = env_of(upstream), max_retries = 0 } }
+      for number, expected in ipairs { '"no"', "Good" } do
+        local handle <close> = assert(fetch.open {
+          method = "POST", url = server.url .. "/v1/" .. path, body = json.encode(question_to(path)), frame = "bytes",
+        })
+        local pieces = { assert(handle:head()).status, assert(handle:next()) }
+        upstream:wait_requests(number)
+        heard:wake()
+        for piece in handle.next, handle do
+          pieces[#pieces + 1] = piece
+        end
+        assert.matches("^200: keep%-alive\n\n.*" .. expected, table.concat(pieces), nil, path)
       end
     end
   end)

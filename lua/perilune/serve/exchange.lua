@@ -27,6 +27,7 @@ local JSON = "application/json"
 ---@field status? integer of the answer, once it has begun
 ---@field has_begun boolean something of the answer was sent
 ---@field is_answered boolean the answer is complete
+---@field stream? perilune.serve.EventStream the answer, where it is one
 ---@field failure? perilune.serve.Answer what went wrong, in the stream too
 ---@field wants_copy? boolean the answer is kept for repeated requests
 ---@field copy? { status: integer, type: string, body: string }
@@ -217,11 +218,12 @@ function methods:reply(status, value, headers)
 end
 
 
----The answer as server-sent events; its head goes out with the first of them. Own it with `<close>`.
+---The answer as server-sent events; its head goes out with the first of them, or when none has come for a while. Own it with `<close>`.
 ---@param options? { encode_error: (fun(answer: perilune.serve.Answer): table)?, name_error: string? } the error in the stream, and its name
 ---@return perilune.serve.EventStream
 function methods:events(options)
-  return sse.new(self, options)
+  self.stream = self.stream or sse.new(self, options)
+  return self.stream
 end
 
 

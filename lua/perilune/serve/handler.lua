@@ -142,7 +142,7 @@ local function look_after(exchange)
   for _, pause in ipairs(LOOKS) do
     if exchange.is_over or request:is_gone() then
       return
-    elseif exchange.stream then
+    elseif exchange.stream and exchange.stream.has_begun then
       exchange.stream:comment()
     else
       request:probe()
@@ -178,6 +178,9 @@ function M.run(server, request)
   local ok, err = pcall(serve, exchange)
   if not ok then
     answer_error(exchange, err)
+  end
+  if exchange.stream then
+    exchange.stream:leave() -- a script's that was not closed
   end
   if exchange.ticket then
     exchange.ticket:leave()

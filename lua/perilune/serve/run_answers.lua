@@ -180,8 +180,8 @@ function M.stream(exchange, job, beginning)
     elseif event.type == "begun" and beginning.thread then
       out:send(objects.thread(beginning.thread), "thread.created")
     end
-    if not encoder then
-      error(failure, 0) -- it has not begun
+    if not encoder then -- it has not begun
+      return out:fail(failure)
     end
     send(out, event.type == "begun" and not beginning.row and encoder:created() or encoder:feed(event))
   end

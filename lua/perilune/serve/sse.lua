@@ -1,5 +1,6 @@
 -- A stream of server-sent events to one client. The head is sent with the first event, so that what fails before it is answered with a
--- status; while nothing comes a comment is sent, so that what stands in between does not hang up.
+-- status; while nothing comes a comment is sent, so that what stands in between does not hang up. The first of them takes the head along:
+-- from then on what fails is told in the stream.
 local clock = require "perilune.sys.clock"
 local json = require "perilune.json"
 local log = require "perilune.sys.log"
@@ -11,24 +12,26 @@ local M = {}
 local methods = {}
 local metatable = { __name = "perilune.serve.EventStream", __index = methods }
 
----How long nothing may be sent.
-M.KEEP_ALIVE_SECONDS = 10
+---How long nothing may be sent, and how often that is looked at.
+M.KEEP_ALIVE_SECONDS, M.LOOK_SECONDS = 10, 1
 
 -- What is kept of a stream whose request has an Idempotency-Key.
 local COPY_BYTES_MAX = 4 << 20
 
 
 ---@class perilune.serve.EventStream
----@field has_begun boolean
+---@field has_begun boolean the head was sent
 
 ---@param exchange perilune.Exchange
 ---@param options? { encode_error: (fun(answer: perilune.serve.Answer): table)?, name_error: string? } the error in the stream, and its name
 ---@return perilune.serve.EventStream
 function M.new(exchange, options)
-  return setmetatable({
+  local self = setmetatable({
     exchange = exchange, request = exchange.request, options = options or {}, has_begun = false, is_over = false,
-    copy = exchange.wants_copy and {} or nil, copied = 0,
+    copy = exchange.wants_copy and {} or nil, copied = 0, sent_at = clock.mono(),
   }, metatable)
+  exchange.server.streams[self] = true
+  return self
 end
 
 
@@ -42,15 +45,11 @@ end
 
 local function begin(self)
   local exchange = self.exchange
-  self.has_begun = true
-  exchange.has_begun, exchange.stream = true, self
-  exchange.status = 200
+  self.has_begun, exchange.has_begun, exchange.status = true, true, 200
   local headers = exchange:head {
     ["content-type"] = "text/event-stream; charset=utf-8", ["cache-control"] = "no-cache", ["x-accel-buffering"] = "no",
   }
-  must_write(self, self.request:start { status = 200, headers = headers })
-  self.sent_at = clock.mono()
-  exchange.server.streams[self] = true
+  return self.request:start { status = 200, headers = headers }
 end
 
 
@@ -73,8 +72,8 @@ local function write(self, bytes)
 end
 
 
--- It is over: nothing is sent any more, and no comments.
-local function leave(self)
+---It is over: nothing is sent any more, and no comments.
+function methods:leave()
   self.is_over = true
   self.exchange.server.streams[self] = nil
 end
@@ -82,7 +81,7 @@ end
 
 ---Sends a comment: readers take no notice of it. Whether the client is still there is for its handler to see.
 function methods:comment()
-  if not self.is_over and not self.is_writing then
+  if not self.is_over and not self.is_writing and (self.has_begun or begin(self)) then
     self.sent_at = clock.mono()
     self.request:write(": keep-alive\n\n")
   end
@@ -93,7 +92,7 @@ end
 ---@param streams table<perilune.serve.EventStream, true>
 function M.keep_alive(streams)
   while true do
-    task.sleep(1)
+    task.sleep(M.LOOK_SECONDS)
     local now, quiet = clock.mono(), {}
     for one in pairs(streams) do
       if now - one.sent_at >= M.KEEP_ALIVE_SECONDS and not one.is_writing then
@@ -128,7 +127,7 @@ end
 ---@param text string
 function methods:write(text)
   if not self.has_begun then
-    begin(self)
+    must_write(self, begin(self))
   end
   write(self, text)
 end
@@ -140,7 +139,7 @@ function methods:done()
 end
 
 
----Ends the stream with what went wrong. Before the first event it raises that instead: it can still have a status.
+---Ends the stream with what went wrong. Before the head it raises that instead: it can still have a status.
 ---@param err any
 function methods:fail(err)
   if not self.has_begun then
@@ -163,7 +162,7 @@ function methods:close()
   if self.is_over then
     return
   end
-  leave(self)
+  self:leave()
   if self.has_begun then
     while self.is_writing do
       task.yield()
@@ -183,7 +182,7 @@ function metatable.__close(self, err)
     self:close()
     return
   end
-  leave(self)
+  self:leave()
 end
 
 

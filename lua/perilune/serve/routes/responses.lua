@@ -135,13 +135,13 @@ end
 local function streamed(exchange, live, question)
   local out <close> = exchange:events()
   local events <close> = live.events
-  local encoder, has_begun = live.encoder, false
+  local encoder, is_shown = live.encoder, false
   for event in events do
     exchange:note(event)
-    if event.type == "error" and not has_begun then
+    if event.type == "error" and not out.has_begun then
       error(locked(event.error, question), 0)
-    elseif event.type ~= "attempt" and not has_begun then
-      has_begun = true
+    elseif event.type ~= "attempt" and not is_shown then
+      is_shown = true
       send_all(out, encoder:start(), -1)
     end
     send_all(out, live.feed(event), -1)
