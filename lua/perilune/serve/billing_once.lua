@@ -149,7 +149,7 @@ function M.run(exchange, options, f)
     local book <close> = open(exchange, options)
     result, failure = f()
     book.result, book.failure = result, failure
-    exchange.usage, exchange.provider = result and result.usage, result and result.provider
+    exchange.usage, exchange.provider, exchange.has_content = result and result.usage, result and result.provider, result ~= nil
   end
   if not result then
     error(failure, 0)

@@ -29,6 +29,7 @@ local JSON = "application/json"
 ---@field is_answered boolean the answer is complete
 ---@field stream? perilune.serve.EventStream the answer, where it is one
 ---@field failure? perilune.serve.Answer what went wrong, in the stream too
+---@field has_content? boolean something has come from a model: it is paid for
 ---@field wants_copy? boolean the answer is kept for repeated requests
 ---@field copy? { status: integer, type: string, body: string }
 ---@field more_headers table<string, string> that this answer has besides

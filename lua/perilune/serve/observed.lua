@@ -8,6 +8,12 @@ local is_content = {
 }
 
 
+local function note_content(exchange, seen)
+  seen.first = seen.first or clock.mono()
+  exchange.has_content = true
+end
+
+
 local function note_start(exchange, seen, event)
   seen.provider = event.provider
   exchange.provider = event.provider
@@ -36,8 +42,8 @@ end
 function M.new(exchange, name)
   return function(seen, event)
     local kind = event.type
-    if kind == "text" then
-      seen.first = seen.first or clock.mono()
+    if is_content[kind] then
+      note_content(exchange, seen)
     elseif kind == "start" then
       note_start(exchange, seen, event)
     elseif kind == "usage" then
@@ -46,8 +52,6 @@ function M.new(exchange, name)
       note_attempt(exchange, event)
     elseif kind == "stop" or kind == "error" then
       note_end(exchange, seen, name)
-    elseif is_content[kind] then
-      seen.first = seen.first or clock.mono()
     end
   end
 end

@@ -1,6 +1,7 @@
 -- Requests with an Idempotency-Key: the first one is answered, its answer is kept, and whoever sends the same again gets the same.
 local idempotency = require "perilune.store.idempotency"
 local json = require "perilune.json"
+local log = require "perilune.sys.log"
 local problem = require "perilune.serve.problem"
 local task = require "perilune.sys.task"
 local token = require "perilune.sys.token"
@@ -46,21 +47,45 @@ local function attach(ask)
 end
 
 
--- Runs the route, and keeps what it answered; what failed for another reason than the request itself is not kept.
+-- What those get who ask the same again: the answer, also one that broke off. Nil: nothing has come of it, it may be asked for anew. Where
+-- something has come of it, which was paid for, and there is no answer to give, they are told so.
+local function kept_of(exchange)
+  local copy = exchange.copy
+  if copy and (copy.status < 500 or exchange.has_content) then
+    return copy.status, copy.body, { ["content-type"] = copy.type }
+  elseif exchange.has_content then
+    local answer = problem.answer_of(problem.new {
+      status = 409, type = "invalid_request_error", code = "idempotency_answer_lost", is_retryable = false,
+      message = "The answer to the request with this Idempotency-Key broke off, or was too long to be kept. It is not made, and charged, "
+        .. "again: ask with another key.",
+    })
+    answer.headers["content-type"] = "application/json"
+    return answer.status, json.encode((exchange.route.encode_error or problem.body)(answer, exchange)), answer.headers
+  end
+end
+
+
+-- Keeps what came of a request; one that came to nothing gives its place up.
+local function conclude(exchange, db, place)
+  local status, body, headers = kept_of(exchange)
+  if not status then
+    return idempotency.abandon(db, place)
+  end
+  place.status, place.body, place.headers = status, body, json.encode(headers)
+  local done, err = idempotency.finish(db, place)
+  if not done then
+    log.write("error", "serve", ("%s: what was answered could not be kept: %s"):format(exchange.id, tostring(err)))
+  end
+end
+
+
+-- Runs the route, however it ends.
 local function answer_once(exchange, db, place, run)
   exchange.wants_copy = true
-  local kept = false
   local leaving <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
-    if not kept then
-      task.shield(WRITE_SECONDS, idempotency.abandon, db, place)
-    end
+    task.shield(WRITE_SECONDS, conclude, exchange, db, place)
   end })
   run(exchange)
-  local copy = exchange.copy
-  if copy and copy.status < 500 then
-    place.status, place.body, place.headers = copy.status, copy.body, json.encode { ["content-type"] = copy.type }
-    kept = task.shield(WRITE_SECONDS, idempotency.finish, db, place) ~= nil
-  end
 end
 
 

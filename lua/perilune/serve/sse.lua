@@ -15,8 +15,8 @@ local metatable = { __name = "perilune.serve.EventStream", __index = methods }
 ---How long nothing may be sent, and how often that is looked at.
 M.KEEP_ALIVE_SECONDS, M.LOOK_SECONDS = 10, 1
 
--- What is kept of a stream whose request has an Idempotency-Key.
-local COPY_BYTES_MAX = 4 << 20
+---The longest stream that is kept of a request with an Idempotency-Key. It is given again in one write, which has 64 MB at most.
+M.COPY_BYTES_MAX = 60 << 20
 
 
 ---@class perilune.serve.EventStream
@@ -64,7 +64,7 @@ local function write(self, bytes)
   if self.copy then
     self.copied = self.copied + #bytes
     self.copy[#self.copy + 1] = bytes
-    if self.copied > COPY_BYTES_MAX then
+    if self.copied > M.COPY_BYTES_MAX then
       self.copy = nil
     end
   end
@@ -169,7 +169,7 @@ function methods:close()
     end
     self.request:finish()
     self.exchange.is_answered = true
-    if self.copy and not self.exchange.failure then
+    if self.copy and (not self.exchange.failure or self.exchange.has_content) then
       self.exchange.copy = { status = 200, type = "text/event-stream; charset=utf-8", body = table.concat(self.copy) }
     end
   end
