@@ -115,6 +115,42 @@ describe("a chat completion", function()
     assert.is_true(tonumber(answer.headers["x-perilune-attempts"]) > 1)
   end)
 
+  it("says how many requests it took, and how many targets were asked after the first", function()
+    local ok, down = replay.whole(replay.text("ok")), replay.reply(500, "{}")
+    local blank = replay.whole(replay.text("  "))
+    local cases = { -- models, answers of the provider, requests and fallbacks
+      { { MODEL }, { ok }, "1 0 openai" },
+      { { MODEL }, { blank }, "1 0 nil" },
+      { { MODEL }, { down, ok }, "2 0 openai" },
+      { { MODEL, "offline/demo" }, { down, blank }, "3 1 offline" },
+      { { MODEL, "openai/other" }, { down, down }, "4 1 nil" },
+    }
+    for position, case in ipairs(cases) do
+      for _, is_streamed in ipairs { true, false } do
+        local upstream <close> = replay.serve(case[2])
+        local server <close> = kit.start { settings = { env = env_of(upstream), retry = { backoff = 0.001 } }, define = function(perilune)
+          perilune.alias("any", case[1])
+        end }
+        local headers = server:post("/v1/chat/completions", question { model = "any", stream = is_streamed }).headers
+        assert.are.equal(case[3], ("%s %s %s"):format(headers["x-perilune-attempts"], headers["x-perilune-fallbacks"],
+          headers["x-perilune-provider"]), position)
+        require("perilune.sys.failover").reset()
+      end
+    end
+  end)
+
+  it("does not count whom it passes over among the requests", function()
+    local down = replay.reply(401, "{}")
+    local upstream <close> = replay.serve { down }
+    local server <close> = kit.start { settings = { env = env_of(upstream) }, define = function(perilune)
+      perilune.alias("any", { MODEL, "offline/demo" })
+    end }
+    for number, expected in ipairs { "2", "1" } do
+      local headers = server:post("/v1/chat/completions", question { model = "any" }).headers
+      assert.are.same({ expected, "1", 1 }, { headers["x-perilune-attempts"], headers["x-perilune-fallbacks"], #upstream.requests }, number)
+    end
+  end)
+
   it("that no provider gives is an error with the cause's status", function()
     for status, expected in pairs { [429] = 429, [500] = 502, [401] = 502, [400] = 400 } do
       local failure = replay.reply(status, json.encode { error = { message = "no", type = "x", code = "y" } })

@@ -154,7 +154,6 @@ function M.run(exchange, options, f)
   if not result then
     error(failure, 0)
   end
-  exchange.more_headers["x-perilune-provider"] = result.provider
   exchange.server.metrics:model {
     operation = operations[options.family], provider = result.provider, model = result.model, usage = result.usage,
     seconds = clock.mono() - exchange.started,

@@ -35,6 +35,9 @@ local JSON = "application/json"
 ---@field more_headers table<string, string> that this answer has besides
 ---@field model_name? string of the answer, for the log and the metrics
 ---@field usage? perilune.Usage
+---@field provider? string who answers; this and what follows is noted by serve/observed.lua
+---@field attempts? integer requests that were made to providers
+---@field fallbacks? integer how often another target was asked than before
 
 ---@param server perilune.Server
 ---@param request perilune.serve.Request
@@ -143,6 +146,10 @@ function methods:head(headers)
   headers["x-request-id"], headers["request-id"] = self.id, self.id -- OpenAI's name of it, and Anthropic's
   headers["openai-processing-ms"] = tostring(math.floor((clock.mono() - self.started) * 1000))
   headers["openai-version"] = "2020-10-01"
+  headers["x-perilune-provider"] = self.provider
+  if self.attempts then
+    headers["x-perilune-attempts"], headers["x-perilune-fallbacks"] = tostring(self.attempts), tostring(self.fallbacks)
+  end
   local cors = self.server.cors
   if cors then
     cors:add(self, headers)
@@ -154,15 +161,10 @@ function methods:head(headers)
 end
 
 
----Remembers what an event says of who answers, for the headers, the log and the metrics.
+---Remembers what an event of the whole answer says of its usage, for the log and the metrics.
 ---@param event table
 function methods:note(event)
-  local headers = self.more_headers
-  if event.type == "start" then
-    headers["x-perilune-provider"] = event.provider
-    headers["x-perilune-attempts"] = tostring((self.attempts or 0) + 1)
-    headers["x-perilune-fallbacks"] = tostring(self.fallbacks or 0)
-  elseif event.type == "usage" then
+  if event.type == "usage" then
     self.usage = event.usage
   end
 end

@@ -1,4 +1,5 @@
--- What looks at the answers of models for the log and the metrics of a server: who answered, how soon, how much. It changes nothing.
+-- What looks at the answers of models for the headers, the log and the metrics of a server: who answered, how soon, how much, after how
+-- many requests. It changes nothing.
 local clock = require "perilune.sys.clock"
 
 local M = {}
@@ -14,15 +15,38 @@ local function note_content(exchange, seen)
 end
 
 
-local function note_start(exchange, seen, event)
-  seen.provider = event.provider
-  exchange.provider = event.provider
+local function name_of(target)
+  return ("%s/%s"):format(target.provider, target.model)
 end
 
 
-local function note_attempt(exchange, event)
-  exchange.attempts = (exchange.attempts or 0) + 1
-  exchange.fallbacks = (exchange.fallbacks or 0) + (event.reason == "failed" and 1 or 0)
+-- A target that is passed over before anybody was asked is whom the question was meant for.
+local function note_attempt(seen, event)
+  if seen.meant == nil then
+    seen.meant = event.reason == "skipped" and name_of(event)
+  end
+end
+
+
+-- Counts the requests that this question has led to by now, and how often another target was asked than before.
+local function count_requests(exchange, seen)
+  local rows, last, fallbacks = seen.inner.rows, seen.meant, 0
+  for _, row in ipairs(rows) do
+    local name = name_of(row)
+    if last and name ~= last then
+      fallbacks = fallbacks + 1
+    end
+    last = name
+  end
+  exchange.attempts = (exchange.attempts or 0) + #rows - (seen.attempts or 0)
+  exchange.fallbacks = (exchange.fallbacks or 0) + fallbacks - (seen.fallbacks or 0)
+  seen.attempts, seen.fallbacks = #rows, fallbacks
+end
+
+
+local function note_start(exchange, seen, event)
+  seen.provider, exchange.provider = event.provider, event.provider
+  count_requests(exchange, seen)
 end
 
 
@@ -38,7 +62,7 @@ end
 ---What is called with every event of an answer, and something of the answer's own to remember things in.
 ---@param exchange perilune.Exchange whose answer it is
 ---@param name string "provider/model"
----@return fun(seen: { started: number }, event: table)
+---@return fun(seen: { started: number, inner: perilune.Stream }, event: table)
 function M.new(exchange, name)
   return function(seen, event)
     local kind = event.type
@@ -49,8 +73,9 @@ function M.new(exchange, name)
     elseif kind == "usage" then
       seen.usage, exchange.usage = event.usage, event.usage
     elseif kind == "attempt" then
-      note_attempt(exchange, event)
+      note_attempt(seen, event)
     elseif kind == "stop" or kind == "error" then
+      count_requests(exchange, seen)
       note_end(exchange, seen, name)
     end
   end
