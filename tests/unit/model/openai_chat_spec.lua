@@ -80,6 +80,15 @@ describe("the chat.completions decoder", function()
     assert.are.same({}, answer.tool_calls)
   end)
 
+  it("takes calls of a whole answer that have one id for two, and makes their ids unique", function()
+    local call = '{"id":"c1","type":"function","function":{"name":"f","arguments":"{\\"n\\":%d}"}}'
+    local answer = response.collect(feed(('{"id":"x","model":"m","choices":[{"index":0,"message":{"tool_calls":[%s,%s]},'
+      .. '"finish_reason":"tool_calls"}]}'):format(call:format(1), call:format(2))))
+    local first, second = table.unpack(answer.tool_calls)
+    assert.are.same({ 2, "c1", '{"n":1}', '{"n":2}' }, { #answer.tool_calls, first.id, first.arguments, second.arguments })
+    assert.matches("^call_%w+$", second.id)
+  end)
+
   it("keys fragments by index and id", function()
     local answer = read "compatible/fragments.sse"
     assert.are.same({

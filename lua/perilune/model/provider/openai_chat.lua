@@ -99,11 +99,12 @@ local function read_parts(self, events, parts, state)
 end
 
 
-local function read_calls(self, events, fragments, state)
-  for _, fragment in ipairs(fragments) do
+-- Calls of a whole message are complete: each is one of its own, whatever its id.
+local function read_calls(self, events, fragments, state, is_message)
+  for position, fragment in ipairs(fragments) do
     if type(fragment) == "table" then
       local called = type(fragment["function"]) == "table" and fragment["function"] or fragment
-      state.calls:add(events, fragment.index, fragment.id, called.name, called.arguments)
+      state.calls:add(events, is_message and position - 1 or fragment.index, fragment.id, called.name, called.arguments)
       self.has_content = true
     end
   end
@@ -111,12 +112,12 @@ end
 
 
 -- The rare fields of a delta, out of the way of the common ones.
-local function read_rest(self, events, delta, state)
+local function read_rest(self, events, delta, state, is_message)
   if type(delta.reasoning_details) == "table" then
     extras.keep_details(state, delta.reasoning_details)
   end
   if type(delta.tool_calls) == "table" then
-    read_calls(self, events, delta.tool_calls, state)
+    read_calls(self, events, delta.tool_calls, state, is_message)
   end
   if type(delta.function_call) == "table" then
     state.calls:add(events, 0, nil, delta.function_call.name, delta.function_call.arguments)
@@ -155,7 +156,7 @@ local function read_choice(self, events, choice)
       emit_text(self, events, "refusal", delta.refusal, state)
       state.is_refused = true
     end
-    read_rest(self, events, delta, state)
+    read_rest(self, events, delta, state, delta == choice.message)
   end
   if type(choice.logprobs) == "table" then
     extras.read_logprobs(events, state, choice.logprobs)
