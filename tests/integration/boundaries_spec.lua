@@ -307,6 +307,10 @@ describe("no 500 comes of", function()
     ["a number in the place of items"] = {
       "/v1/chat/completions", { messages = { { role = "user", content = "x", provider_items = 5 } } },
     },
+    ["an item that is a number"] = { "/v1/chat/completions", { messages = {
+      { role = "assistant", content = "x", provider_items = { provider = "offline", model = "demo", items = { 5 } } },
+    } } },
+    ["a refusal that is an object"] = { "/v1/chat/completions", { messages = { { role = "assistant", refusal = {} } } } },
     ["a description that is an object"] = { "/v1/chat/completions", { messages = hello, tools = tool({}, { type = "object" }) } },
     ["parameters that are a number"] = { "/v1/chat/completions", { model = "assistant/bob", messages = hello, tools = tool("x", 5) } },
     ["a tool's name with a space"] = {

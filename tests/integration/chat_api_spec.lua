@@ -101,6 +101,19 @@ describe("a chat completion", function()
     assert.are.equal(5, upstream.requests[1].body.top_k)
   end)
 
+  it("that has a field of the wrong type says where, and asks nobody", function()
+    local upstream <close> = replay.serve {}
+    local server <close> = kit.start { settings = { env = env_of(upstream) } }
+    for _, wrong in ipairs {
+      { role = "assistant", refusal = {} }, { role = "assistant", refusal = 5 }, { role = "user", content = "x", name = 5 },
+      { role = "assistant", content = "x", provider_items = { provider = "openai", model = "gpt-4o-mini", items = { 5 } } },
+    } do
+      local answer = server:post("/v1/chat/completions", question { messages = { { role = "user", content = "x" }, wrong } })
+      assert.are.same({ 400, "messages[1]" }, { answer.status, answer.body.error.param }, answer.text)
+    end
+    assert.are.equal(0, #upstream.requests)
+  end)
+
   it("moves on to the next of an alias, and counts it", function()
     local upstream <close> = replay.serve { replay.reply(500, "{}"), replay.reply(500, "{}"), replay.reply(500, "{}") }
     local server <close> = kit.start {

@@ -15,11 +15,28 @@ local media_types = { image = true, audio = true, video = true, file = true }
 
 local part_fields = { type = true, text = true, url = true, data = true, media_type = true, name = true, detail = true }
 
+-- What is a text wherever it is said.
+local message_texts = { "reasoning", "refusal", "tool_call_id", "name" }
+local part_texts = { "url", "data", "media_type", "name", "detail" }
+local item_texts = { "provider", "model" }
+
 
 local function check_text(where, text)
   local length, bad = utf8.len(text)
   if not length then
     return shape.refuse(where, "the text is not UTF-8 (byte %d)", bad)
+  end
+  return true
+end
+
+
+-- Those of `names` that are there.
+local function check_texts(where, value, names)
+  for _, name in ipairs(names) do
+    local text = value[name]
+    if text ~= nil and type(text) ~= "string" then
+      return shape.refuse(where, "'%s' must be a text, not a %s", name, type(text))
+    end
   end
   return true
 end
@@ -44,7 +61,7 @@ local function check_part(where, part)
   elseif (type(part.url) == "string") == (type(part.data) == "string") then
     return shape.refuse(where, "a part of type %s needs either 'url' or 'data' (base64)", part.type)
   end
-  return true
+  return check_texts(where, part, part_texts)
 end
 
 
@@ -84,6 +101,22 @@ local function check_calls(where, calls)
 end
 
 
+-- What is in the items is for the provider that made them to say.
+local function check_items(where, kept)
+  if type(kept) ~= "table" then
+    return shape.refuse(where, "provider_items is a table, not a %s", type(kept))
+  end
+  local is_list = type(kept.items) == "table"
+  for _, item in ipairs(is_list and kept.items or {}) do
+    is_list = is_list and type(item) == "table"
+  end
+  if not is_list then
+    return shape.refuse(where, "provider_items needs 'items', a list of tables")
+  end
+  return check_texts(where, kept, item_texts)
+end
+
+
 ---Checks a message.
 ---@param message any
 ---@param where? string named in the error, e.g. "message 3"
@@ -100,6 +133,9 @@ function M.check(message, where)
     return shape.refuse(where, "unknown role '%s'; %s", tostring(message.role), known)
   end
   if is_right then
+    is_right, err = check_texts(where, message, message_texts)
+  end
+  if is_right then
     is_right, err = check_content(where, message.content)
   end
   if is_right and message.tool_calls ~= nil then
@@ -108,8 +144,8 @@ function M.check(message, where)
     end
     is_right, err = check_calls(where, message.tool_calls)
   end
-  if is_right and message.provider_items ~= nil and type(message.provider_items) ~= "table" then
-    return shape.refuse(where, "provider_items is a table, not a %s", type(message.provider_items))
+  if is_right and message.provider_items ~= nil then
+    is_right, err = check_items(where, message.provider_items)
   end
   if is_right and message.role == "tool" and type(message.tool_call_id) ~= "string" then
     return shape.refuse(where, "a tool message needs 'tool_call_id'")

@@ -228,6 +228,14 @@ describe("Messages requests", function()
     assert.are.equal("thinking", encode(request).messages[2].content[1].type)
   end)
 
+  it("passes over blocks that say no text, whoever has written them", function()
+    local items = { { type = "text", text = {} } }
+    local kept = { provider = "anthropic", model = "claude-sonnet-4-5", items = items }
+    local message = { role = "assistant", content = "a", provider_items = kept }
+    local request = { messages = { { role = "user", content = "q" }, message } }
+    assert.are.same({ { type = "text", text = "a" } }, encode(request, "claude-sonnet-4-5").messages[2].content)
+  end)
+
   it("writes tools and the choice among them", function()
     local request = { messages = { { role = "user", content = "q" } }, tools = { { name = "f", description = "d" } } }
     local wanted = {

@@ -82,6 +82,14 @@ describe("a message", function()
     { { role = "user", content = { "x" } }, "a part is a table" }, { { role = "tool", content = "r" }, "needs 'tool_call_id'" },
     { { role = "user", tool_calls = {} }, "only an assistant message" },
     { { role = "assistant", tool_calls = { { id = "i", name = "f", arguments = {} } } }, "needs 'arguments', a text" },
+    { { role = "assistant", refusal = {} }, "'refusal' must be a text, not a table" },
+    { { role = "user", name = 5 }, "'name' must be a text" },
+    { { role = "user", content = { { type = "file", data = "d", name = 5 } } }, "part 1: 'name' must be a text, not a number" },
+    { { role = "user", content = { { type = "image", url = "u", data = 5 } } }, "'data' must be a text" },
+    { { role = "assistant", provider_items = 5 }, "provider_items is a table" },
+    { { role = "assistant", provider_items = {} }, "a list of tables" },
+    { { role = "assistant", provider_items = { items = { 5 } } }, "a list of tables" },
+    { { role = "assistant", provider_items = { model = 5, items = {} } }, "'model' must be a text" },
     { "hi", "must be a table" },
   }
   for _, row in ipairs(wrong) do

@@ -73,7 +73,7 @@ local function items_still_match(items, message)
   local texts, ids = {}, {}
   for _, item in ipairs(items) do
     if item.type == "text" then
-      texts[#texts + 1] = item.text
+      texts[#texts + 1] = type(item.text) == "string" and item.text or nil
     elseif item.type == "tool_use" then
       ids[#ids + 1] = item.id
     end
