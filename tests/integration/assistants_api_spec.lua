@@ -543,6 +543,17 @@ describe("the Assistants family", function()
       refused(400, "invalid_value", server:post(("/v1/runs/%s/approve"):format(run.id)))
     end)
 
+    it("do not show what a provider said of the server's key", function()
+      local server <close> = start { { error = { kind = "authentication", message = "no such key: sk-secret", provider = "openai" } } }
+      local run, path = run_to(server, "failed", thread_with(server, "Hi"))
+      assert.equal("server_error", run.last_error.code)
+      for _, one in ipairs { path, path .. "/steps", ("/v1/runs/%s/events?after=0"):format(run.id) } do
+        for _, accept in ipairs { "application/json", "text/event-stream" } do
+          assert.is_nil(server:get(one, { accept = accept }).text:find("secret", 1, true), one)
+        end
+      end
+    end)
+
     it("do not let them begin, with the reason", function()
       local server <close>, run, path, called = approving()
       ok(server:post(("/v1/runs/%s/reject"):format(run.id), { reason = "too loud" }))

@@ -218,6 +218,36 @@ describe("a chat completion", function()
     end
   end)
 
+  it("of several answers that the provider does not give says which option is wrong", function()
+    local server <close> = kit.start { settings = { env = function(name)
+      return ({ ANTHROPIC_API_KEY = "a-key", ANTHROPIC_BASE_URL = replay.closed_port() })[name]
+    end } }
+    local answer = server:post("/v1/chat/completions", question { model = "anthropic/claude-sonnet-4-5", n = 2 })
+    local err = answer.body.error
+    assert.are.same({ 400, "n", "unsupported_parameter" }, { answer.status, err.param, err.code }, answer.text)
+  end)
+
+  it("that a provider refuses because of the server's key says so, and nothing of what the provider said", function()
+    local refusals = { [401] = "invalid_api_key", [403] = "permission_denied", [429] = "insufficient_quota" }
+    for status, code in pairs(refusals) do
+      local failure = replay.reply(status, { error = { message = "account secret@example.com", code = code } })
+      local upstream <close> = replay.serve { failure }
+      local server <close> = kit.start { settings = { env = env_of(upstream), max_retries = 0 }, define = function(perilune)
+        perilune.alias("two", { MODEL, "openai/gpt-4o" })
+      end }
+      for _, model in ipairs { MODEL, "two" } do
+        for _, is_streamed in ipairs { false, true } do
+          require("perilune.sys.failover").reset()
+          local answer = server:post("/v1/chat/completions", question { model = model, stream = is_streamed })
+          local err = answer.body.error
+          assert.are.same({ 502, "upstream_credentials_exhausted" }, { answer.status, err.code }, answer.text)
+          assert.is_nil(answer.text:find("secret", 1, true))
+        end
+      end
+    end
+    require("perilune.sys.failover").reset()
+  end)
+
   it("that breaks off after its first words ends in an error, without [DONE]", function()
     local story = replay.text("one two three four five six seven eight")
     local upstream <close> = replay.serve { replay.broken(story, 900, "reset") }

@@ -59,8 +59,9 @@ describe("a server with prepaid accounts", function()
         if answer.status == 200 then
           served = served + 1
         else
-          assert.are.same({ 429, "insufficient_quota", "false" },
-            { answer.status, answer.body.error.code, answer.headers["x-should-retry"] })
+          local headers = answer.headers
+          assert.are.same({ 429, "insufficient_quota", "false", nil },
+            { answer.status, answer.body.error.code, headers["x-should-retry"], headers["retry-after"] })
           refused = refused + 1
         end
       end)

@@ -29,8 +29,9 @@ local function copy(event)
   for name, value in pairs(event) do
     kept[name] = value
   end
-  if kept.error then
-    kept.error = { kind = event.error.kind, code = event.error.code, message = event.error.message, status = event.error.status }
+  local err = event.error
+  if err then
+    kept.error = { kind = err.kind, code = err.code, message = err.message, status = err.status, provider = err.provider }
   end
   return kept
 end

@@ -93,9 +93,9 @@ end
 local function answer_error(exchange, raised)
   local answer = problem.answer_of(raised)
   exchange.failure = answer
-  local kind = errors.wrap(raised).kind
-  if kind == "internal" or kind == "database" or kind == "configuration" and answer.status == 500 then
-    log.write("error", "serve", ("%s %s %s: %s"):format(exchange.id, exchange.method, exchange.path, tostring(errors.wrap(raised))))
+  local err = errors.wrap(raised)
+  if answer.message ~= err.message or err.kind == "configuration" and answer.status == 500 then -- the client is not told all of it
+    log.write("error", "serve", ("%s %s %s: %s"):format(exchange.id, exchange.method, exchange.path, tostring(err)))
   end
   if exchange.has_begun or exchange.request:is_gone() then
     return

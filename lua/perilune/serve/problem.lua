@@ -77,10 +77,11 @@ end
 ---@field code? string
 ---@field retry? boolean
 
+-- Of a provider that does not answer because of this server's key for it.
+local OF_KEY = { status = 502, type = "server_error", code = "upstream_credentials_exhausted", retry = false }
+
 -- Errors of the layers below, by kind. Where no status is said the provider's own one of 4xx holds.
 local kinds = {
-  authentication = { status = 502, type = "server_error", code = "upstream_credentials_exhausted", retry = false },
-  permission = { status = 502, type = "server_error", code = "upstream_credentials_exhausted", retry = false },
   model_not_found = { status = 404, type = "invalid_request_error", code = "model_not_found", retry = false },
   not_found = { status = 404, type = "invalid_request_error", code = "not_found", retry = false },
   rate_limit = { status = 429, type = "rate_limit_exceeded", code = "rate_limit_exceeded" },
@@ -104,13 +105,23 @@ local kinds = {
   cancelled = { status = 499, type = "server_error", code = "cancelled", retry = false },
 }
 
--- What says more than its kind. Of a run that is in the way 409 would be tried again by every SDK.
+local LOCKED = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false }
+local MALFORMED = { status = 400, type = "invalid_request_error", code = "invalid_value", retry = false }
+
+-- What says more than its kind, by kind and code: providers have codes of their own. Of a run that is in the way 409 would be tried
+-- again by every SDK.
 local codes = {
-  active_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
-  malformed = { status = 400, type = "invalid_request_error", code = "invalid_value", retry = false }, -- a schema, tokens
-  waiting_run = { status = 400, type = "invalid_request_error", code = "thread_locked", retry = false },
-  assistant = { status = 404, type = "invalid_request_error", code = "model_not_found", retry = false },
+  ["conflict:active_run"] = LOCKED, ["conflict:waiting_run"] = LOCKED,
+  ["schema:malformed"] = MALFORMED, ["configuration:malformed"] = MALFORMED, -- tokens
+  ["configuration:unsupported"] = { status = 400, type = "invalid_request_error", code = "unsupported_parameter", retry = false },
+  ["not_found:assistant"] = { status = 404, type = "invalid_request_error", code = "model_not_found", retry = false },
 }
+
+
+-- Is it about this server's key for a provider? The caller's own keys and credits are refused before any provider is known.
+local function is_of_key(err)
+  return err.kind == "authentication" or err.kind == "permission" or err.kind == "quota" and err.provider ~= nil
+end
 
 
 -- What made all targets fail: the first one that was really asked.
@@ -124,16 +135,6 @@ local function first_cause(err)
 end
 
 
-local function retry_headers(seconds)
-  if not seconds then
-    return {}
-  end
-  return {
-    ["retry-after"] = tostring(math.max(1, math.ceil(seconds))), ["retry-after-ms"] = tostring(math.ceil(seconds * 1000)),
-  }
-end
-
-
 -- An upstream's refusal of the request itself is passed on as such.
 local function passed_on(err)
   local status = err.status
@@ -144,9 +145,38 @@ local function passed_on(err)
 end
 
 
--- Errors that are nobody's outside: what they say is for the log (serve/handler.lua writes it).
+local function known_of(err)
+  return passed_on(err) or is_of_key(err) and OF_KEY or codes[("%s:%s"):format(err.kind, err.code)] or kinds[err.kind]
+    or { status = 500, type = "server_error", code = err.kind == "configuration" and "configuration" or "internal_error" }
+end
+
+
+-- What is nobody's outside: it may name files, keys, accounts. The log has it (serve/handler.lua writes it).
 local is_inside = { internal = true, database = true }
 local INSIDE = "The server has failed to answer this request; its log says why, by the request's id."
+local KEY = "This server's key for the provider is missing, refused or used up; its log says more, by the request's id."
+local ALL_FAILED = "No provider could answer"
+
+
+---What is said of an error to a client.
+---@param err perilune.Error|table one that was stored has only some of the fields
+---@return string
+function M.words(err)
+  if is_inside[err.kind] then
+    return INSIDE
+  elseif is_of_key(err) then
+    return KEY
+  elseif err.kind ~= "all_failed" then
+    return err.message
+  end
+  local parts = {}
+  for _, attempt in ipairs(err.attempts or {}) do
+    if attempt.reason ~= "retried" then -- the last word of each target
+      parts[#parts + 1] = ("%s/%s: %s"):format(attempt.provider, attempt.model, M.words(attempt.error))
+    end
+  end
+  return parts[1] and ("%s: %s"):format(ALL_FAILED, table.concat(parts, "; ")) or ALL_FAILED .. "."
+end
 
 
 ---How an error is answered.
@@ -161,15 +191,17 @@ function M.answer_of(err)
   if errors.is(cause) and cause.answer then
     return cause.answer
   end
-  local known = passed_on(cause) or codes[cause.code] or kinds[cause.kind]
-    or { status = 500, type = "server_error", code = err.kind == "configuration" and "configuration" or "internal_error" }
-  local headers = retry_headers((known.status == 429 or known.status == 503) and (err.retry_after or cause.retry_after or 1) or nil)
+  local known, headers = known_of(cause), {}
   if known.retry ~= nil then
     headers["x-should-retry"] = tostring(known.retry)
   end
+  if known.retry ~= false and (known.status == 429 or known.status == 503) then
+    local seconds = err.retry_after or cause.retry_after or 1
+    headers["retry-after"], headers["retry-after-ms"] = tostring(math.max(1, math.ceil(seconds))), tostring(math.ceil(seconds * 1000))
+  end
   return {
     status = known.status, type = known.type or type_of(known.status), code = known.code, headers = headers,
-    param = known.code == "model_not_found" and "model" or cause.param, message = is_inside[err.kind] and INSIDE or err.message,
+    param = known.code == "model_not_found" and "model" or cause.param, message = M.words(err),
   }
 end
 

@@ -2,6 +2,7 @@
 -- status; while nothing comes a comment is sent, so that what stands in between does not hang up. The first of them takes the head along:
 -- from then on what fails is told in the stream.
 local clock = require "perilune.sys.clock"
+local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local log = require "perilune.sys.log"
 local problem = require "perilune.serve.problem"
@@ -149,7 +150,7 @@ function methods:fail(err)
   local exchange = self.exchange
   exchange.failure = answer
   if answer.status >= 500 then
-    log.write("warn", "serve", ("%s broke off: %s"):format(exchange.id, answer.message))
+    log.write("warn", "serve", ("%s broke off: %s"):format(exchange.id, errors.wrap(err).message))
   end
   local encode = self.options.encode_error or problem.body
   self:send(encode(answer), self.options.name_error)

@@ -228,14 +228,41 @@ end)
 
 describe("an error", function()
   it("is answered by its kind, and what is inside stays inside", function()
-    for kind, expected in pairs { model_not_found = 404, rate_limit = 429, quota = 429, context_length = 400, content_filter = 400,
-      overloaded = 503, timeout = 504, connection = 502, authentication = 502, database = 503, internal = 500 } do
+    for kind, expected in pairs { model_not_found = 404, rate_limit = 429, quota = 429, permission = 502, context_length = 400,
+      content_filter = 400, overloaded = 503, timeout = 504, connection = 502, authentication = 502, database = 503, internal = 500 } do
       assert.are.equal(expected, problem.answer_of(errors.new { kind = kind, message = "m" }).status, kind)
     end
     assert.is_nil(problem.answer_of(errors.new { kind = "internal", message = "/secret/path.lua:1" }).message:find("secret", 1, true))
-    local first = errors.new { kind = "rate_limit", message = "slow down", retry_after = 7 }
-    local all = errors.new { kind = "all_failed", message = "All failed", attempts = { { reason = "failed", error = first } } }
+  end)
+
+  it("of a provider's key is told apart from the caller's own credits, and says nothing of what the provider said", function()
+    local theirs = problem.answer_of(errors.new { kind = "quota", message = "org-secret has no quota", provider = "openai" })
+    assert.are.same({ 502, "upstream_credentials_exhausted" }, { theirs.status, theirs.code })
+    assert.is_nil(theirs.message:find("secret", 1, true))
+    local ours = problem.answer_of(errors.new { kind = "quota", message = "not enough credits", retry_after = 5 })
+    assert.are.same({ 429, "insufficient_quota", "not enough credits" }, { ours.status, ours.code, ours.message })
+    assert.are.same({ ["x-should-retry"] = "false" }, ours.headers)
+  end)
+
+  it("of all targets says of each what may be said, and is answered by the first that was asked", function()
+    local function attempt(provider, reason, kind, message)
+      local err = errors.new { kind = kind, message = message, provider = provider, retry_after = kind == "rate_limit" and 7 or nil }
+      return { provider = provider, model = "m", reason = reason, error = err }
+    end
+    local all = errors.new { kind = "all_failed", message = "All chat providers failed. Errors: sk-secret", attempts = {
+      attempt("a", "skipped", "overloaded", "left alone"), attempt("b", "retried", "rate_limit", "slow down"),
+      attempt("b", "failed", "rate_limit", "slower"), attempt("c", "failed", "authentication", "no such key: sk-secret"),
+    } }
     local answer = problem.answer_of(all)
-    assert.are.same({ 429, "7", "All failed" }, { answer.status, answer.headers["retry-after"], answer.message })
+    assert.are.same({ 429, "7" }, { answer.status, answer.headers["retry-after"] })
+    assert.is_truthy(answer.message:find("a/m: left alone; b/m: slower; c/m: This server's key", 1, true), answer.message)
+    assert.is_nil(answer.message:find("secret", 1, true))
+    all.attempts = nil -- as it was stored
+    assert.are.equal("No provider could answer.", problem.words(all))
+  end)
+
+  it("has its code by what it is, not by what a provider calls it", function()
+    assert.are.equal("thread_locked", problem.answer_of(errors.new { kind = "conflict", code = "active_run", message = "m" }).code)
+    assert.are.equal("upstream_error", problem.answer_of(errors.new { kind = "server", code = "active_run", message = "m" }).code)
   end)
 end)

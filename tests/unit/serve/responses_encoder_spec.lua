@@ -177,6 +177,8 @@ describe("the encoder of responses", function()
     assert.equal("response.failed", events[#events].type)
     local response = encoder:response()
     assert.same({ code = "rate_limit_exceeded", message = "too fast" }, response.error)
+    local _, refused = encode { start, { type = "error", error = { kind = "authentication", message = "no such key: sk-secret" } } }
+    assert.is_nil(refused:response().error.message:find("secret", 1, true))
     assert.same({ "completed", "incomplete" }, { response.output[1].status, response.output[2].status })
     local added, done = 0, 0
     for _, event in ipairs(events) do

@@ -87,8 +87,8 @@ function M.one_answer(request, target)
     return true
   end
   return nil, errors.new {
-    kind = "configuration", message = "this provider gives one answer to a request, not n = " .. request.n,
-    provider = target.name, model = target.model, retryable = false,
+    kind = "configuration", code = "unsupported", param = "n", retryable = false, provider = target.name, model = target.model,
+    message = "this provider gives one answer to a request, not n = " .. request.n,
   }
 end
 

@@ -28,9 +28,21 @@ local function after_of(exchange)
 end
 
 
+-- An event that was read, as clients see it.
+local function show(event)
+  if event.error then
+    event.error.message = problem.words(event.error)
+  end
+  return event
+end
+
+
 -- What has come so far, a thousand at most.
 local function list(exchange, row, after)
   local found = errors.must(stored_events.list(exchange.server.db, row, after))
+  for _, event in ipairs(found) do
+    show(event)
+  end
   local last = found[#found]
   exchange:reply(200, {
     object = "list", data = json.array(found), last_seq = last and last.seq or after, status = row.status,
@@ -46,7 +58,7 @@ local function events(exchange)
   local out <close> = exchange:events()
   for event in run_object.get(exchange.app, row.id):events(after) do
     local seq = event.seq
-    out:send(event, nil, seq)
+    out:send(show(event), nil, seq)
   end
   if not out.has_begun then
     out:write(": no more events\n\n")

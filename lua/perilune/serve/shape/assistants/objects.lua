@@ -1,6 +1,7 @@
 -- The objects of the Assistants family, made of our rows. All keys that OpenAI's document requires are always there. Pure.
 local ids = require "perilune.serve.ids"
 local json = require "perilune.json"
+local problem = require "perilune.serve.problem"
 local states = require "perilune.serve.states"
 
 local M = {}
@@ -182,7 +183,7 @@ local error_codes = {
 ---@param err table?
 ---@return table|userdata
 function M.last_error(err)
-  return err and { code = error_codes[err.kind] or "server_error", message = err.message } or null
+  return err and { code = error_codes[err.kind] or "server_error", message = problem.words(err) } or null
 end
 
 

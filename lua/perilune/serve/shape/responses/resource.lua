@@ -1,5 +1,6 @@
 -- The resource `response`: all of its fields, always, as OpenAI's document and Open Responses want them. Pure.
 local json = require "perilune.json"
+local problem = require "perilune.serve.problem"
 
 local M = {}
 
@@ -51,7 +52,7 @@ function M.encode(identity, state)
   local resource = {
     id = identity.id, object = "response", created_at = identity.created_at, status = state.status, model = identity.model,
     output = json.array(state.output), usage = M.usage(state.usage),
-    error = state.status == "failed" and { code = codes[err.kind] or "server_error", message = err.message } or null,
+    error = state.status == "failed" and { code = codes[err.kind] or "server_error", message = problem.words(err) } or null,
     incomplete_details = state.reason and { reason = state.reason } or null,
     completed_at = state.status == "completed" and state.ended_at or null,
     conversation = identity.conversation and { id = identity.conversation } or null,
