@@ -93,12 +93,13 @@ describe("a chat completion", function()
     local upstream <close> = replay.serve { replay.whole(replay.text("ok")) }
     local server <close> = kit.start { settings = { env = env_of(upstream) } }
     local answer = server:post("/v1/chat/completions", question { top_k = 5, messages = {
-      { role = "user", annotations = json.array(), content = {
+      { role = "user", name = "ann", annotations = json.array(), content = {
         { type = "text", text = "Hello", cache_control = { type = "ephemeral" } },
       } },
     } })
     assert.are.equal(200, answer.status, answer.text)
-    assert.are.equal(5, upstream.requests[1].body.top_k)
+    local sent = upstream.requests[1].body
+    assert.are.same({ 5, "ann" }, { sent.top_k, sent.messages[1].name })
   end)
 
   it("that has a field of the wrong type says where, and asks nobody", function()

@@ -372,6 +372,21 @@ describe("chat.completions requests", function()
     assert.is_nil(body.messages[6].tool_calls)
   end)
 
+  it("says who speaks, to vendors that take a name", function()
+    local request = { messages = {
+      { role = "system", content = "A" }, { role = "system", content = "B", name = "example_user" },
+      { role = "user", content = "q", name = "ann" }, { role = "assistant", content = "r", name = "bob" },
+    } }
+    local names = {}
+    for position, message in ipairs(encode(request).messages) do
+      names[position] = message.name or ""
+    end
+    assert.are.same({ "", "example_user", "ann", "bob" }, names)
+    local messages = encode(request, "m", "mistral").messages
+    assert.are.equal("A\n\nB", messages[1].content)
+    assert.is_nil(messages[2].name)
+  end)
+
   it("writes media and never an empty text", function()
     local body = encode(user {
       { type = "text", text = "" }, { type = "text", text = "see" }, { type = "image", url = "https://x/y.png" },

@@ -58,7 +58,7 @@ M.vendors = {
     name = "mistral", base_url = "https://api.mistral.ai/v1", key = "MISTRAL_API_KEY",
     models = { "mistral-small-latest", "mistral-medium-latest", "mistral-large-latest", "magistral-medium-latest" },
     quirks = {
-      max_tokens_field = "max_tokens", no_stream_options = true, short_tool_call_ids = true,
+      max_tokens_field = "max_tokens", no_stream_options = true, short_tool_call_ids = true, no_names = true,
       tool_choice_required = "any", rename = { seed = "random_seed" }, drop = { "user", "logprobs", "top_logprobs" },
     },
     embeddings = { models = { "mistral-embed" } },

@@ -22,6 +22,7 @@ M.known_quirks = {
   openai_models = "true: the models are OpenAI's own, with its reasoning families",
   tool_choices = "set of the choices the vendor takes: auto, none, required, named; without it all of them",
   no_strict_tools = "true: the flag `strict` of a tool is refused",
+  no_names = "true: only tools have names, who speaks has none",
   rename = "table: our option -> the vendor's",
   drop = "list of options that the vendor refuses",
 }
@@ -102,13 +103,19 @@ local function call_id(id, target)
 end
 
 
+-- Who of several users, or several assistants, speaks.
+local function name_of(message, target)
+  return not (target.quirks or {}).no_names and message.name or nil
+end
+
+
 local function encode_assistant(message, target, is_same_turn)
   local quirks = target.quirks or {}
   local content = (wire.text_of(message.content))
   if content == "" then
     content = message.refusal or ""
   end
-  local encoded = { role = "assistant", content = content }
+  local encoded = { role = "assistant", content = content, name = name_of(message, target) }
   if message.tool_calls and #message.tool_calls > 0 then
     encoded.tool_calls = {}
     for position, call in ipairs(message.tool_calls) do
@@ -178,14 +185,14 @@ local function push_instructions(list, message, target)
   if role == "developer" and (target.quirks or {}).system_role ~= "developer" then
     role = "system"
   end
-  local plain = wire.text_of(message.content)
+  local plain, name = wire.text_of(message.content), name_of(message, target)
   local previous = list[#list]
   if plain == "" then
     return
-  elseif previous and #list == 1 and previous.role == role then
+  elseif previous and #list == 1 and previous.role == role and previous.name == name then
     previous.content = previous.content .. "\n\n" .. plain
   else
-    list[#list + 1] = { role = role, content = plain }
+    list[#list + 1] = { role = role, content = plain, name = name }
   end
 end
 
@@ -208,7 +215,7 @@ local function push_message(list, message, target, waiting, is_same_turn)
   else
     local content
     content, err = encode_content(message.content, target)
-    list[#list + 1] = content and { role = "user", content = content }
+    list[#list + 1] = content and { role = "user", content = content, name = name_of(message, target) }
     return content ~= nil, err
   end
   return true
