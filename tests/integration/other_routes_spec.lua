@@ -357,7 +357,19 @@ describe("an old completion", function()
     assert.are.equal(13, events[#events - 1].data.usage.total_tokens)
   end)
 
-  for name, value in pairs { echo = true, suffix = "x", logprobs = 1, best_of = 2, prompt = { "a", "b" } } do
+  it("passes on what a chat completion passes on", function()
+    local upstream <close> = upstreams.start()
+    local server <close> = kit.start { settings = kit.asking(upstream) }
+    local body = { model = MODEL, prompt = "Hello", logit_bias = { ["50256"] = -100 }, top_k = 5, seed = 7, metadata = { a = "b" } }
+    assert.are.equal(200, server:post("/v1/completions", body).status)
+    local sent = upstream.requests[1].body
+    assert.are.same({ body.logit_bias, 5, 7 }, { sent.logit_bias, sent.top_k, sent.seed })
+    assert.are.same({}, { sent.metadata, sent.prompt })
+    local answer = server:post("/v1/completions", { model = MODEL, prompt = "Hello", temperature = "hot" })
+    assert.are.same({ 400, "temperature" }, { answer.status, answer.body.error.param })
+  end)
+
+  for name, value in pairs { echo = true, suffix = "x", logprobs = 1, best_of = 2, prompt = { "a", "b" }, tools = {} } do
     it("takes no " .. name, function()
       local server <close> = kit.start {}
       local body = { model = "offline/demo", prompt = "Hello" }

@@ -1,36 +1,10 @@
 -- POST /v1/chat/completions: a question to a model, or to an assistant ("assistant/NAME"), whose whole tool loop runs behind it.
 local assistant_turns = require "perilune.serve.assistant_turns"
 local chat_chunks = require "perilune.serve.shape.chat_chunks"
+local chat_requests = require "perilune.serve.chat_requests"
 local clock = require "perilune.sys.clock"
-local extras = require "perilune.serve.extras"
 local json = require "perilune.json"
 local openai_shape = require "perilune.model.openai_shape"
-local problem = require "perilune.serve.problem"
-local requests = require "perilune.model.request"
-
-
--- The question, checked.
-local function read(exchange)
-  local body = exchange:body()
-  local name = exchange:model_named(body.model)
-  local asked, err = openai_shape.request(openai_shape.without_extras(body))
-  if not asked then
-    problem.invalid(err.message:match("^([%w_%[%].]+): "), err.message)
-  end
-  local options = asked.options
-  options.provider_specific_params = extras.passed(exchange, options.provider_specific_params)
-  options.metadata = nil
-  options.stream = asked.is_streamed
-  local request
-  request, err = requests.new(asked.messages, options)
-  if not request then
-    local place = err.message:match("^message (%d+)")
-    problem.invalid(place and ("messages[%d]"):format(place - 1) or err.message:match("option '([%w_]+)'"),
-      (err.message:gsub("^request: ", "")))
-  end
-  request.keeps_pieces = request.stream -- a client gets the chunks that the provider made
-  return name, request, asked
-end
 
 
 -- The events of the answer.
@@ -74,7 +48,8 @@ end
 
 
 local function complete(exchange)
-  local name, request, asked = read(exchange)
+  local name, request, asked = chat_requests.read(exchange, exchange:body())
+  request.keeps_pieces = request.stream -- a client gets the chunks that the provider made
   local events = ask(exchange, name, request, asked)
   if asked.is_streamed then
     streamed(exchange, events, name, asked.include_usage)

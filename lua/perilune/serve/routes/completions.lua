@@ -1,15 +1,13 @@
 -- POST /v1/completions: OpenAI's old endpoint of texts, which editors and some SDKs still use; the prompt is one message of the user's.
+local chat_requests = require "perilune.serve.chat_requests"
 local clock = require "perilune.sys.clock"
 local json = require "perilune.json"
 local problem = require "perilune.serve.problem"
-local requests = require "perilune.model.request"
 
 local null = json.null
 
-local taken = { "max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed", "user", "n" }
-
 -- What cannot be done here, with the value that asks for nothing.
-local untaken = { { "suffix", "" }, { "echo", false }, { "logprobs", false }, { "best_of", 1 } }
+local untaken = { { "suffix", "" }, { "echo", false }, { "logprobs", false }, { "best_of", 1 }, { "messages" }, { "tools" } }
 
 
 local function prompt_of(body)
@@ -30,20 +28,17 @@ local function prompt_of(body)
 end
 
 
-local function read(exchange)
-  local body = exchange:body()
-  if body.stream ~= nil and body.stream ~= null and type(body.stream) ~= "boolean" then
-    problem.invalid("stream", "'stream' must be true or false.")
+-- The same as the body of a chat completion: every other field means there what it means here.
+local function as_chat(body)
+  local chat = {}
+  for name, value in pairs(body) do
+    chat[name] = value
   end
-  local name, options = exchange:model_named(body.model), { stream = body.stream == true }
-  for _, option in ipairs(taken) do
-    options[option] = body[option] ~= null and body[option] or nil
+  for _, row in ipairs(untaken) do
+    chat[row[1]] = nil
   end
-  local request, err = requests.new(prompt_of(body), options)
-  if not request then
-    problem.invalid(err.message:match("'([%w_]+)'"), (err.message:gsub("^request: ", "")))
-  end
-  return name, request, type(body.stream_options) == "table" and body.stream_options.include_usage == true
+  chat.prompt, chat.messages = nil, { { role = "user", content = prompt_of(body) } }
+  return chat
 end
 
 
@@ -96,11 +91,11 @@ end
 
 
 local function complete(exchange)
-  local name, request, wants_usage = read(exchange)
+  local name, request, asked = chat_requests.read(exchange, as_chat(exchange:body()))
   local identity = { id = "cmpl-" .. exchange.id:sub(5), created = math.floor(clock.wall()), model = name }
   local events = exchange:model(name):stream(request)
   if request.stream then
-    return streamed(exchange, events, identity, wants_usage)
+    return streamed(exchange, events, identity, asked.include_usage)
   end
   local answer, choices = exchange:collect(events), {}
   for position, one in ipairs(answer.choices) do
