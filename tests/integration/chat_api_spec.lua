@@ -115,6 +115,24 @@ describe("a chat completion", function()
     assert.are.equal(0, #upstream.requests)
   end)
 
+  it("that is wrong says which field it is, counted from 0", function()
+    local server <close> = kit.start {}
+    local image, choice = { type = "image_url", image_url = { url = "data:image/png;base64,!!" } }, { type = "function", ["function"] = {} }
+    for param, changes in pairs {
+      model = { model = 5 }, messages = { messages = json.array() }, ["tools[1]"] = { tools = { weather, weather } },
+      ["tools[0].function"] = { tools = { { type = "function" } } }, tool_choice = { tool_choice = choice },
+      ["messages[1]"] = { messages = { { role = "user", content = "x" }, json.null } },
+      ["messages[0].content[1].image_url.url"] = { messages = { { role = "user", content = { { type = "text", text = "x" }, image } } } },
+      ["messages[0].function_call"] = { messages = { { role = "assistant", function_call = { name = "f", arguments = "{}" } } } },
+      ["messages[0].audio"] = { messages = { { role = "assistant", audio = { id = "audio_1" } } } },
+    } do
+      local answer = server:post("/v1/chat/completions", question(changes))
+      assert.are.same({ 400, param, "invalid_value" }, { answer.status, answer.body.error.param, answer.body.error.code }, answer.text)
+    end
+    local answer = server:post("/v1/chat/completions", question { model = json.null })
+    assert.are.equal("missing_required_parameter", answer.body.error.code)
+  end)
+
   it("moves on to the next of an alias, and counts it", function()
     local upstream <close> = replay.serve { replay.reply(500, "{}"), replay.reply(500, "{}"), replay.reply(500, "{}") }
     local server <close> = kit.start {

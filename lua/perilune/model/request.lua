@@ -47,13 +47,21 @@ local function is_fine(option, value)
 end
 
 
+-- The error says the place as JSON has it, counted from 0.
+local function refuse(param, problem, ...)
+  local _, err = shape.refuse("request", problem, ...)
+  err.param = param
+  return nil, err
+end
+
+
 local function refuse_option(option, value)
   local expected = fields[option]
   if not has_type(value, expected) then
     expected = expected:gsub("|", " or ")
-    return shape.refuse("request", "option '%s' must be %s, not %s", option, expected, type(value))
+    return refuse(option, "option '%s' must be %s, not %s", option, expected, type(value))
   end
-  return shape.refuse("request", "option '%s' must be at least 1, not %d", option, value)
+  return refuse(option, "option '%s' must be at least 1, not %d", option, value)
 end
 
 
@@ -73,7 +81,20 @@ local function check_options(request)
   end
   local id = request.request_id
   if id and (#id > REQUEST_ID_BYTES_MAX or not id:find("^[\x21-\x7E]+$")) then
-    return shape.refuse("request", "option 'request_id' is 1 to %d printable ASCII characters without spaces", REQUEST_ID_BYTES_MAX)
+    return refuse("request_id", "option 'request_id' is 1 to %d printable ASCII characters without spaces", REQUEST_ID_BYTES_MAX)
+  end
+  return true
+end
+
+
+local function check_tool(tool, position, names)
+  local place = ("tools[%d]"):format(position - 1)
+  if type(tool) ~= "table" or type(tool.name) ~= "string" or tool.name == "" then
+    return refuse(place, "tool %d has no name", position)
+  elseif tool.description ~= nil and type(tool.description) ~= "string" then
+    return refuse(place, "the description of the tool '%s' must be string, not %s", tool.name, type(tool.description))
+  elseif names[tool.name] then
+    return refuse(place, "two tools are called '%s'", tool.name)
   end
   return true
 end
@@ -82,20 +103,17 @@ end
 local function check_tools(request)
   local names = {}
   for position, tool in ipairs(request.tools or {}) do
-    if type(tool) ~= "table" or type(tool.name) ~= "string" or tool.name == "" then
-      return shape.refuse("request", "tool %d has no name", position)
-    elseif tool.description ~= nil and type(tool.description) ~= "string" then
-      return shape.refuse("request", "the description of the tool '%s' must be string, not %s", tool.name, type(tool.description))
-    elseif names[tool.name] then
-      return shape.refuse("request", "two tools are called '%s'", tool.name)
+    local is_right, err = check_tool(tool, position, names)
+    if not is_right then
+      return nil, err
     end
     names[tool.name] = true
   end
   local choice = request.tool_choice
   if type(choice) == "string" and not tool_choices[choice] then
-    return shape.refuse("request", "tool_choice is \"auto\", \"none\", \"required\" or { name = … }, not '%s'", choice)
+    return refuse("tool_choice", "tool_choice is \"auto\", \"none\", \"required\" or { name = … }, not '%s'", choice)
   elseif type(choice) == "table" and not names[choice.name] then
-    return shape.refuse("request", "tool_choice names '%s', which is not among the tools", tostring(choice.name))
+    return refuse("tool_choice", "tool_choice names '%s', which is not among the tools", tostring(choice.name))
   end
   return true
 end
@@ -104,11 +122,11 @@ end
 ---Checks a request; returns it unchanged.
 ---@param request table
 ---@return perilune.Request?
----@return perilune.Error?
+---@return perilune.Error? err `param` is the field that is wrong
 function M.check(request)
   local is_right, err = check_options(request)
   if is_right and (type(request.messages) ~= "table" or #request.messages == 0) then
-    return shape.refuse("request", "there are no messages")
+    return refuse("messages", "there are no messages")
   end
   if is_right then
     is_right, err = check_tools(request)
@@ -119,6 +137,7 @@ function M.check(request)
   for position, one in ipairs(request.messages) do
     is_right, err = message.check(one, ("message %d"):format(position))
     if not is_right then
+      err.param = ("messages[%d]"):format(position - 1)
       return nil, err
     end
   end

@@ -17,7 +17,7 @@ function M.read(exchange, body)
   local name = exchange:model_named(body.model)
   local asked, err = openai_shape.request(openai_shape.without_extras(body))
   if not asked then
-    problem.invalid(err.message:match("^([%w_%[%].]+): "), err.message)
+    problem.invalid(err.param, err.message)
   end
   local options = asked.options
   options.provider_specific_params = extras.passed(exchange, options.provider_specific_params)
@@ -26,9 +26,7 @@ function M.read(exchange, body)
   local request
   request, err = requests.new(asked.messages, options)
   if not request then
-    local place = err.message:match("^message (%d+)")
-    problem.invalid(place and ("messages[%d]"):format(place - 1) or err.message:match("option '([%w_]+)'"),
-      (err.message:gsub("^request: ", "")))
+    problem.invalid(err.param, (err.message:gsub("^request: ", "")))
   end
   return name, request, asked
 end

@@ -260,10 +260,10 @@ end
 ---@param family? perilune.Family "models" by default
 ---@return string
 function methods:model_named(name, family)
-  if type(name) ~= "string" or name == "" then
+  if name == nil or name == json.null or name == "" then
     problem.invalid("model", "'model' is missing: a model like \"openai/gpt-4o-mini\", \"auto\", or \"assistant/NAME\".",
       "missing_required_parameter")
-  elseif #name > 512 or name:find("%c") or name:find("..", 1, true) or not utf8.len(name) then
+  elseif type(name) ~= "string" or #name > 512 or name:find("%c") or name:find("..", 1, true) or not utf8.len(name) then
     problem.invalid("model", "'model' is no name of a model.")
   end
   self.model_name = name

@@ -128,21 +128,37 @@ describe("a request in OpenAI's shape", function()
   it("names the field that it cannot read", function()
     assert.are.equal("messages: is missing", refused { model = "x" })
     assert.are.equal("messages: must be a list, not a string", refused { messages = "Hi" })
-    assert.are.equal("messages[1]: must be a table, not a string", message_refused "Hi")
-    assert.are.equal("messages[1]: unknown field 'contents', did you mean 'content'?", message_refused { role = "user", contents = "x" })
-    assert.are.equal("messages[1].content: must be a list", message_refused { role = "user", content = { type = "text", text = "x" } })
+    assert.are.equal("messages[0]: must be an object, not a string", message_refused "Hi")
+    assert.are.equal("messages[0]: unknown field 'contents', did you mean 'content'?", message_refused { role = "user", contents = "x" })
+    assert.are.equal("messages[0].content: must be a list, not an object",
+      message_refused { role = "user", content = { type = "text", text = "x" } })
     assert.is_truthy(message_refused { role = "user", content = { { type = "picture" } } }:find(
-      "messages[1].content[1]: the type 'picture' is not known", 1, true))
-    assert.are.equal("messages[1].content[1].image_url: needs 'url'",
+      "messages[0].content[0]: the type 'picture' is not known", 1, true))
+    assert.are.equal("messages[0].content[0].image_url: needs 'url'",
       message_refused { role = "user", content = { { type = "image_url", image_url = {} } } })
-    assert.are.equal("messages[1].content[1].file: unknown field 'file_id'",
+    assert.are.equal("messages[0].content[0].file: unknown field 'file_id'",
       message_refused { role = "user", content = { { type = "file", file = { file_id = "file-1" } } } })
-    assert.are.equal("messages[1].tool_calls[1].function: is missing",
+    assert.are.equal("messages[0].tool_calls[0].function: is missing",
       message_refused { role = "assistant", tool_calls = { { id = "a" } } })
     local hello = { { role = "user", content = "Hi" } }
     assert.is_truthy(refused { messages = hello, functions = {} }:find("'tools'", 1, true))
-    assert.is_truthy(refused { messages = hello, tools = { { type = "custom" } } }:find("tools[1]: only the type 'function'", 1, true))
+    assert.is_truthy(refused { messages = hello, tools = { { type = "custom" } } }:find("tools[0]: only the type 'function'", 1, true))
     assert.is_truthy(message_refused({ role = "function", content = "x" }):find("use 'tool'", 1, true))
+    assert.is_truthy(message_refused({ role = "assistant", function_call = { name = "f" } }):find("use 'tool_calls'", 1, true))
+    assert.are.equal("messages[0]: must be an object, not null", message_refused(json.null))
+    assert.is_truthy(message_refused { role = "user", content = { { type = "image_url", image_url = { url = "data:,x" } } } }:find(
+      "^messages%[0%]%.content%[0%]%.image_url%.url: "))
+  end)
+
+  it("takes an answer in sound by what was said, and not without it", function()
+    local asked = assert(openai_shape.request { messages = { { role = "assistant", audio = { id = "audio_1", transcript = "Hm." } } } })
+    assert.are.equal("Hm.", asked.messages[1].content)
+    assert.is_truthy(message_refused { role = "assistant", audio = { id = "audio_1" } }:find("messages[0].audio: ", 1, true))
+  end)
+
+  it("says the place of an error in its own words, too", function()
+    local _, err = openai_shape.request { messages = { { role = "user", content = "x" }, json.null } }
+    assert.are.equal("messages[1]", err.param)
   end)
 end)
 

@@ -48,6 +48,17 @@ describe("a request", function()
     end)
   end
 
+  it("says which field is wrong as JSON has it", function()
+    local f = { name = "f" }
+    for param, change in pairs {
+      max_tokens = { max_tokens = 0 }, messages = { messages = {} }, ["tools[1]"] = { tools = { f, f } },
+      tool_choice = { tool_choice = "x" },
+      ["messages[1]"] = { messages = { { role = "user", content = "q" }, {} } },
+    } do
+      assert.are.equal(param, select(2, request.check(with(change))).param)
+    end
+  end)
+
   it("accepts every option in its type", function()
     local sample = { string = "auto", number = 0.5, integer = 1, boolean = true, table = {}, ["string|table"] = "auto" }
     local full = {}

@@ -6,10 +6,10 @@
 -- their own, and know best which are wrong. A field of a message, a part or a tool that is not known is an error that names it,
 -- because leaving it out would change what was asked. null is the same as absent.
 local answer = require "perilune.model.openai_shape.answer"
+local fields = require "perilune.model.openai_shape.fields"
 local json = require "perilune.json"
-local media = require "perilune.std.media"
+local parts = require "perilune.model.openai_shape.parts"
 local requests = require "perilune.model.request"
-local shape = require "perilune.model.shape"
 local tables = require "perilune.std.tables"
 
 local M = {}
@@ -17,18 +17,11 @@ local M = {}
 M.completion = answer.completion
 M.chunks = answer.chunks
 
-local null = json.null
-
 local message_fields = {
   role = true, content = true, name = true, refusal = true, tool_calls = true, tool_call_id = true, reasoning_content = true,
   reasoning = true, provider_items = true,
   audio = true, images = true, annotations = true, -- what an answer has beside its text: a request says it without
-}
-
-local part_fields = {
-  text = { type = true, text = true }, refusal = { type = true, refusal = true },
-  image_url = { type = true, image_url = true }, video_url = { type = true, video_url = true },
-  input_audio = { type = true, input_audio = true }, file = { type = true, file = true },
+  function_call = true, -- an old name, to be refused
 }
 
 local call_fields = { id = true, type = true, index = true, ["function"] = true }
@@ -40,145 +33,20 @@ local function_fields = { name = true, description = true, parameters = true, st
 local read_here = tables.set { "messages", "model", "tools", "tool_choice", "stream", "stream_options", "provider_specific_params" }
 
 
--- A table without its nulls; `nil, err` when it is none, or has a field that is not known.
-local function object(where, value, known)
-  if value == nil then
-    return shape.refuse(where, "is missing")
-  elseif type(value) ~= "table" then
-    return shape.refuse(where, "must be a table, not a %s", type(value))
-  end
-  local present = {}
-  for name, one in pairs(value) do
-    if one ~= null then
-      present[name] = one
-    end
-  end
-  if known then
-    local is_right, err = shape.check_known(where, "field", present, known)
-    if not is_right then
-      return nil, err
-    end
-  end
-  return present
-end
-
-
--- Each of a list by `decode(where, one)`.
-local function each(where, list, decode)
-  if type(list) ~= "table" or #list == 0 and next(list) ~= nil then
-    return shape.refuse(where, "must be a list%s", type(list) == "table" and "" or ", not a " .. type(list))
-  end
-  local decoded = {}
-  for position, one in ipairs(list) do
-    local err
-    decoded[position], err = decode(("%s[%d]"):format(where, position), one)
-    if decoded[position] == nil then
-      return nil, err
-    end
-  end
-  return decoded
-end
-
-
-local function medium(where, holder, kind)
-  local value, err = object(where, holder)
-  if not value then
-    return nil, err
-  elseif type(value.url) ~= "string" then
-    return shape.refuse(where, "needs 'url'")
-  end
-  local part
-  part, err = media.part_of_url(value.url, kind)
-  if part then
-    part.detail = value.detail
-  end
-  return part, err
-end
-
-
--- How each type of part is read.
-local parts = {}
-
-
-function parts.text(_, part)
-  return { type = "text", text = part.text }
-end
-
-
-function parts.refusal(_, part)
-  return { type = "text", text = part.refusal }
-end
-
-
-function parts.image_url(where, part)
-  return medium(where .. ".image_url", part.image_url, "image")
-end
-
-
-function parts.video_url(where, part)
-  return medium(where .. ".video_url", part.video_url, "video")
-end
-
-
-function parts.input_audio(where, part)
-  local audio, err = object(where .. ".input_audio", part.input_audio, { data = true, format = true })
-  if not audio then
-    return nil, err
-  elseif type(audio.data) ~= "string" then
-    return shape.refuse(where .. ".input_audio", "needs 'data', base64")
-  end
-  return media.part_of_url(("data:audio/%s;base64,%s"):format(audio.format or "wav", audio.data), "audio")
-end
-
-
-function parts.file(where, part)
-  local file, err = object(where .. ".file", part.file, { file_data = true, filename = true })
-  if not file then
-    return nil, err
-  elseif type(file.file_data) ~= "string" then
-    return shape.refuse(where .. ".file", "needs 'file_data'")
-  end
-  local url = file.file_data
-  local found
-  found, err = media.part_of_url(url:find("^data:") and url or "data:application/pdf;base64," .. url, "file")
-  if found then
-    found.name = file.filename
-  end
-  return found, err
-end
-
-
-local function decode_part(where, part)
-  local given, err = object(where, part)
-  if not given then
-    return nil, err
-  end
-  local known = part_fields[given.type]
-  if not known then
-    return shape.refuse(where, "the type '%s' is not known; it is text, image_url, input_audio, video_url or file", tostring(given.type))
-  end
-  given, err = object(where, given, known)
-  if not given then
-    return nil, err
-  end
-  return parts[given.type](where, given)
-end
-
-
 -- A function that is called, or described, in a table of type "function".
-local function inner_function(where, value, fields, inner_fields)
-  local outer, err = object(where, value)
+local function inner_function(where, value, known, inner_known)
+  local outer, err = fields.object(where, value)
   if not outer then
     return nil, err
   elseif outer.type ~= nil and outer.type ~= "function" then
-    return shape.refuse(where, "only the type 'function' can be used with every provider, not '%s'", tostring(outer.type))
+    return fields.refuse(where, "only the type 'function' can be used with every provider, not '%s'", tostring(outer.type))
   end
-  outer, err = object(where, outer, fields)
+  outer, err = fields.object(where, outer, known)
   if not outer then
     return nil, err
   end
   local inner
-  inner, err = object(where .. ".function", outer["function"], inner_fields)
+  inner, err = fields.object(where .. ".function", outer["function"], inner_known)
   return inner, inner and outer or err
 end
 
@@ -201,27 +69,41 @@ local function decode_tool(where, value)
 end
 
 
+-- What was said; the sound itself stays with the vendor, who alone knows it by its id.
+local function decode_speech(where, audio)
+  if type(audio) ~= "table" or type(audio.transcript) ~= "string" then
+    return fields.refuse(where, "an answer in sound goes back as its text: 'transcript', or the message's 'content'")
+  end
+  return audio.transcript
+end
+
+
 local function decode_message(where, value)
-  local given, err = object(where, value, message_fields)
+  local given, err = fields.object(where, value, message_fields)
   if not given then
     return nil, err
   elseif given.role == "function" then
-    return shape.refuse(where, "the role 'function' is an old name: use 'tool' with 'tool_call_id'")
+    return fields.refuse(where .. ".role", "'function' is an old name: use 'tool' with 'tool_call_id'")
+  elseif given.function_call ~= nil then
+    return fields.refuse(where .. ".function_call", "this is an old name: use 'tool_calls'")
   end
   local message = {
     role = given.role, content = given.content, name = given.name, refusal = given.refusal, tool_call_id = given.tool_call_id,
     reasoning = given.reasoning_content or given.reasoning, provider_items = given.provider_items,
   }
   if type(given.content) == "table" then
-    message.content, err = each(where .. ".content", given.content, decode_part)
+    message.content, err = fields.each(where .. ".content", given.content, parts.decode)
     if not message.content then
       return nil, err
     end
-  elseif given.content == nil and type(given.audio) == "table" then
-    message.content = given.audio.transcript -- what was said; the sound itself stays with the vendor
+  elseif given.content == nil and given.audio ~= nil then
+    message.content, err = decode_speech(where .. ".audio", given.audio)
+    if not message.content then
+      return nil, err
+    end
   end
   if given.tool_calls then
-    message.tool_calls, err = each(where .. ".tool_calls", given.tool_calls, decode_call)
+    message.tool_calls, err = fields.each(where .. ".tool_calls", given.tool_calls, decode_call)
     if not message.tool_calls then
       return nil, err
     end
@@ -284,11 +166,11 @@ end
 
 
 -- A call or a tool, with the function in it.
-local function function_without_extras(fields, inner_fields)
+local function function_without_extras(known, inner_known)
   return function(value)
-    local kept = only(value, fields)
+    local kept = only(value, known)
     if type(kept["function"]) == "table" then
-      kept["function"] = only(kept["function"], inner_fields)
+      kept["function"] = only(kept["function"], inner_known)
     end
     return kept
   end
@@ -296,7 +178,7 @@ end
 
 
 local function part_without_extras(part)
-  return part_fields[part.type] and only(part, part_fields[part.type]) or part
+  return parts.fields[part.type] and only(part, parts.fields[part.type]) or part
 end
 
 
@@ -327,14 +209,14 @@ end
 local function decode_stream(given)
   local options, err = {}, nil
   if given.stream ~= nil and type(given.stream) ~= "boolean" then
-    return shape.refuse("stream", "must be true or false, not a %s", type(given.stream))
+    return fields.refuse("stream", "must be true or false, not a %s", type(given.stream))
   elseif given.stream_options ~= nil then
-    options, err = object("stream_options", given.stream_options)
+    options, err = fields.object("stream_options", given.stream_options)
   end
   if not options then
     return nil, err
   elseif options.include_usage ~= nil and type(options.include_usage) ~= "boolean" then
-    return shape.refuse("stream_options.include_usage", "must be true or false, not a %s", type(options.include_usage))
+    return fields.refuse("stream_options.include_usage", "must be true or false, not a %s", type(options.include_usage))
   end
   return given.stream == true, options.include_usage == true
 end
@@ -352,22 +234,22 @@ end
 ---@return perilune.OpenAiRequest?
 ---@return perilune.Error? err names the field
 function M.request(body)
-  local given, err = object("the body", body)
+  local given, err = fields.object("the body", body)
   if not given then
     return nil, err
   elseif given.functions or given.function_call then
-    return shape.refuse("functions", "this is an old name: use 'tools' and 'tool_choice'")
+    return fields.refuse("functions", "this is an old name: use 'tools' and 'tool_choice'")
   elseif given.messages == nil then
-    return shape.refuse("messages", "is missing")
+    return fields.refuse("messages", "is missing")
   end
   local is_streamed, include_usage = decode_stream(given)
   if is_streamed == nil then
     return nil, include_usage
   end
   local asked = { model = given.model, options = decode_options(given), is_streamed = is_streamed, include_usage = include_usage }
-  asked.messages, err = each("messages", given.messages, decode_message)
+  asked.messages, err = fields.each("messages", given.messages, decode_message)
   if asked.messages and given.tools ~= nil then
-    asked.options.tools, err = each("tools", given.tools, decode_tool)
+    asked.options.tools, err = fields.each("tools", given.tools, decode_tool)
   end
   if not err and given.tool_choice ~= nil then
     asked.options.tool_choice, err = decode_choice(given.tool_choice)
