@@ -173,6 +173,18 @@ describe("a message", function()
     end
   end)
 
+  it("thinks as much as was said, where there is room for it, and also where only the effort was said", function()
+    local effort, least = { output_config = { effort = "low" } }, { thinking = { type = "enabled", budget_tokens = 1024 } }
+    local answer = anthropic_stream({ { { type = "text", text = "" }, { type = "text_delta", text = "Snow." } } }, "end_turn")
+    with_upstream({ answer }, function(server, upstream)
+      for position, changes in ipairs { effort, least } do
+        changes.model, changes.max_tokens, changes.stream = CLAUDE, 1500, true
+        server:events("/v1/messages", body_of(changes))
+        assert.are.same({ type = "enabled", budget_tokens = 1024 }, upstream.requests[position].body.thinking)
+      end
+    end)
+  end)
+
   it("of another model goes without the thoughts of a Claude", function()
     with_upstream({ replay.whole(replay.text("Yes.")) }, function(server, upstream)
       local answer = server:post("/v1/messages", body_of { messages = {

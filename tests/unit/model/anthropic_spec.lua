@@ -283,6 +283,9 @@ describe("Messages requests", function()
     limited = encode(request)
     assert.are.same({ 2047, 0.3 }, { limited.max_tokens, limited.temperature })
     assert.is_nil(limited.thinking)
+    request.max_tokens, request.reasoning_effort = 1500, "low" -- the least of thinking fits
+    limited = encode(request)
+    assert.are.same({ { type = "enabled", budget_tokens = 1024 }, 1500 }, { limited.thinking, limited.max_tokens })
     request.tool_choice, request.tools = "required", { { name = "f" } }
     assert.is_nil(encode(request).thinking)
     request.tool_choice, request.reasoning_effort = nil, "none"

@@ -234,10 +234,14 @@ end
 -- How many tokens may be thought, and how many there are in all; nothing where the limit of the request leaves no room for both.
 local function budget_of(body, request, effort)
   local budget = budgets[effort] or BUDGET_DEFAULT
+  local limit = body.max_tokens
   if not (request.max_tokens or request.max_completion_tokens) then
-    return budget, body.max_tokens + budget
-  elseif body.max_tokens >= 2 * BUDGET_MIN then -- the limit covers thinking and answer
-    return budget < body.max_tokens and budget or body.max_tokens // 2, body.max_tokens
+    return budget, limit + budget
+  elseif budget >= limit then -- it covers thinking and answer
+    budget = limit // 2
+  end
+  if budget >= BUDGET_MIN then
+    return budget, limit
   end
 end
 

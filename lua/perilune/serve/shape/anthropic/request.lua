@@ -277,7 +277,9 @@ local efforts = { low = "low", medium = "medium", high = "high", xhigh = "high",
 
 -- How much is to be thought, in the words that every vendor has; others know no budget.
 local function effort_of(thinking, output)
-  if not thinking or thinking.type == "disabled" then
+  if not thinking then
+    return efforts[output.effort]
+  elseif thinking.type == "disabled" then
     return nil
   end
   local budget = present(thinking.budget_tokens)
