@@ -197,6 +197,16 @@ describe("a message", function()
     end)
   end)
 
+  it("of an upstream that says nothing of what was used says what is counted here", function()
+    local said = 'data: {"choices":[{"index":0,"delta":{"content":"Hello."},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    with_upstream({ replay.whole(replay.recording(said)) }, function(server)
+      local events = server:events("/v1/messages", body_of { stream = true })
+      local last, first = events[#events - 1].data.usage, events[1].data.message.usage
+      assert.are.same({ first.input_tokens, 2 }, { last.input_tokens, last.output_tokens })
+      assert.is_true(last.input_tokens > 0)
+    end)
+  end)
+
   it("has a ping after its beginning, as Anthropic's have", function()
     with_upstream({ replay.whole(replay.text("Hi.")) }, function(server)
       local events = server:events("/v1/messages", body_of { stream = true })

@@ -20,6 +20,14 @@ function M.of_text(text)
 end
 
 
+---An answer of which only the length is known.
+---@param bytes integer
+---@return integer
+function M.of_bytes(bytes)
+  return (bytes + 3) // 4
+end
+
+
 local function of_content(content)
   if type(content) ~= "table" then
     return content and M.of_text(content) or 0

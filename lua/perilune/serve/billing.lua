@@ -130,7 +130,7 @@ function seen:used(limit_tokens)
   if is_sound then
     return said
   end
-  local prompt, completion = 0, (self.bytes + 3) // 4
+  local prompt, completion = 0, tokens.of_bytes(self.bytes)
   for _, message in ipairs(self.request.messages) do
     prompt = prompt + tokens.of_message(message)
   end

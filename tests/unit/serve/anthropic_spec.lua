@@ -284,6 +284,16 @@ describe("a whole answer in Anthropic's shape", function()
     }, made)
   end)
 
+  it("of a model that says nothing of what was used is counted here, the same whole and streamed", function()
+    local events = {
+      { type = "start" }, { type = "thinking", text = "Hm. " }, { type = "text", text = "I look." },
+      call(0, "call_1", "get_weather", '{"city":"Paris"}'), stop "tool_calls",
+    }
+    local streamed = stream(events)
+    local counted = { input_tokens = 7, output_tokens = 7, cache_read_input_tokens = 0, cache_creation_input_tokens = 0 } -- of 27 bytes
+    assert.are.same({ counted, counted }, { message(events).usage, streamed[#streamed - 1].usage })
+  end)
+
   it("has the signatures of Anthropic's own", function()
     local thinking, hidden = { type = "thinking", thinking = "Hm.", signature = "sig" }, { type = "redacted_thinking", data = "x" }
     local made = message {

@@ -1,5 +1,6 @@
 -- An answer of ours in the shape of Anthropic's Messages API: whole, as a stream of events, and errors. Pure.
 local json = require "perilune.json"
+local tokens = require "perilune.model.tokens"
 
 local M = {}
 
@@ -26,13 +27,18 @@ end
 
 
 local function encode_usage(usage)
-  usage = usage or { prompt_tokens = 0, completion_tokens = 0 }
   local details = usage.prompt_tokens_details or {}
   local read, written = details.cached_tokens or 0, details.cache_write_tokens or 0
   return {
     input_tokens = math.max(0, usage.prompt_tokens - read - written), output_tokens = usage.completion_tokens,
     cache_read_input_tokens = read, cache_creation_input_tokens = written,
   }
+end
+
+
+-- What was used, as the model said it; of one that says nothing, as it is counted here.
+local function usage_of(usage, identity, bytes)
+  return encode_usage(usage or { prompt_tokens = identity.input_tokens, completion_tokens = tokens.of_bytes(bytes) })
 end
 
 
@@ -66,9 +72,18 @@ local function thinking_blocks(response)
 end
 
 
+local function bytes_of(response)
+  local bytes = #(response.content or "") + #(response.reasoning or "") + #(response.refusal or "")
+  for _, call in ipairs(response.tool_calls) do
+    bytes = bytes + #call.arguments
+  end
+  return bytes
+end
+
+
 ---A whole answer as a message.
 ---@param response perilune.Response
----@param identity { id: string, model: string }
+---@param identity { id: string, model: string, input_tokens: integer } input_tokens: estimated, for a model that does not say it
 ---@return table
 function M.message(response, identity)
   local content = json.array(thinking_blocks(response))
@@ -82,7 +97,7 @@ function M.message(response, identity)
   return {
     id = identity.id, type = "message", role = "assistant", model = identity.model, content = content,
     stop_reason = reason_of(response.finish_reason, response.stop_sequence, response.has_tool_calls),
-    stop_sequence = response.stop_sequence or null, usage = encode_usage(response.usage),
+    stop_sequence = response.stop_sequence or null, usage = usage_of(response.usage, identity, bytes_of(response)),
   }
 end
 
@@ -92,7 +107,7 @@ end
 ---@param identity { id: string, model: string, input_tokens: integer } input_tokens: estimated, until the model says it
 ---@return table stream
 function M.stream(identity)
-  return setmetatable({ identity = identity, count = 0, waiting = {}, has_begun = false, has_calls = false }, metatable)
+  return setmetatable({ identity = identity, count = 0, bytes = 0, waiting = {}, has_begun = false, has_calls = false }, metatable)
 end
 
 
@@ -137,6 +152,7 @@ end
 
 
 local function delta(self, value)
+  self.bytes = self.bytes + #(value.text or value.thinking or value.partial_json or "")
   emit(self, { type = "content_block_delta", index = self.open.index, delta = value })
 end
 
@@ -246,7 +262,7 @@ local function stop(self, event)
     close(self)
   end
   emit(self, {
-    type = "message_delta", usage = encode_usage(self.usage),
+    type = "message_delta", usage = usage_of(self.usage, self.identity, self.bytes),
     delta = { stop_reason = reason_of(event.reason, event.stop_sequence, self.has_calls), stop_sequence = event.stop_sequence or null },
   })
   emit(self, { type = "message_stop" })
