@@ -237,6 +237,15 @@ describe("a chat completion", function()
     end
   end)
 
+  it("that a provider refuses as such says what the provider says", function()
+    local err = { message = "too hot", type = "invalid_request_error", param = "temperature", code = "decimal_above_max_value" }
+    local upstream <close> = replay.serve { replay.reply(400, { error = err }) }
+    local server <close> = kit.start { settings = { env = env_of(upstream), max_retries = 0 } }
+    local answer = server:post("/v1/chat/completions", question { temperature = 9 })
+    err.code = "upstream_rejected"
+    assert.are.same({ 400, err }, { answer.status, answer.body.error })
+  end)
+
   it("of several answers that the provider does not give says which option is wrong", function()
     local server <close> = kit.start { settings = { env = function(name)
       return ({ ANTHROPIC_API_KEY = "a-key", ANTHROPIC_BASE_URL = replay.closed_port() })[name]

@@ -201,7 +201,7 @@ function M.answer_of(err)
   end
   return {
     status = known.status, type = known.type or type_of(known.status), code = known.code, headers = headers,
-    param = known.code == "model_not_found" and "model" or cause.param, message = M.words(err),
+    param = known.code == "model_not_found" and "model" or known.status < 500 and cause.param or nil, message = M.words(err),
   }
 end
 

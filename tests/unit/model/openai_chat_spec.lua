@@ -284,6 +284,13 @@ describe("errors of chat.completions", function()
     local events = frames.feed(openai_chat.decoder { status = 422 }, { { data = body } })
     assert.are.equal("Field required; Too long", events[1].error.message)
   end)
+
+  it("says which field the provider blames", function()
+    local body = '{"error":{"message":"too hot","param":"temperature","code":"decimal_above_max_value"}}'
+    local err = frames.feed(openai_chat.decoder { status = 400 }, { { data = body } })[1].error
+    assert.are.same({ "temperature", "decimal_above_max_value" }, { err.param, err.code })
+    assert.is_nil(frames.feed(openai_chat.decoder { status = 400 }, { { data = '{"error":{"param":null}}' } })[1].error.param)
+  end)
 end)
 
 

@@ -162,14 +162,14 @@ end
 
 ---Reads an error body of any known shape.
 ---@param root table the decoded body or frame
----@return { message: string?, type: string?, code: (string|integer)?, words: string[], retry_after: number? }
+---@return { message: string?, type: string?, code: (string|integer)?, param: string?, words: string[], retry_after: number? }
 function M.parse(root)
   local inner = said(root.error)
   local from = type(inner) == "table" and inner or root
   local code, kind = said(from.code), text(from.type)
   local found = {
     message = text(inner) or text(from.message) or detail_message(from.detail) or text(from.msg),
-    code = (type(code) == "string" or math.type(code) == "integer") and code or nil,
+    code = (type(code) == "string" or math.type(code) == "integer") and code or nil, param = text(from.param),
     type = kind ~= "error" and kind or from == inner and text(from.status) or text(code),
     words = {},
   }
@@ -211,6 +211,7 @@ function M.from_body(root, context)
     status = status,
     type = found.type,
     code = found.code,
+    param = found.param,
     request_id = text(root.request_id),
     retryable = is_retryable[kind] or is_retryable_status[status] or false,
     retry_after = found.retry_after,
