@@ -234,6 +234,19 @@ describe("a message that fails", function()
     end
   end)
 
+  it("for want of an address has Anthropic's shape, too, and elsewhere has not", function()
+    local server <close> = kit.start {}
+    for path, expected in pairs {
+      ["/v1/messages"] = { 405, "invalid_request_error" }, ["/v1/messages/batches"] = { 404, "not_found_error" },
+      ["/v1/messages/batches/b_1"] = { 404, "not_found_error" },
+    } do
+      local answer = server:get(path)
+      assert.are.same({ "error", expected }, { answer.body.type, { answer.status, answer.body.error.type } }, path .. answer.text)
+      assert.are.equal(answer.headers["request-id"], answer.body.request_id)
+    end
+    assert.are.same({ 404, "not_found" }, { server:get("/v1/nothing").status, server:get("/v1/nothing").body.error.code })
+  end)
+
   it("by what an upstream said has Anthropic's word for it", function()
     for status, expected in pairs {
       [429] = { 429, "rate_limit_error" }, [500] = { 502, "api_error" }, [401] = { 502, "api_error" },

@@ -100,7 +100,7 @@ local function answer_error(exchange, raised)
   if exchange.has_begun or exchange.request:is_gone() then
     return
   end
-  local encode = exchange.route and exchange.route.encode_error or problem.body
+  local encode = exchange.server.router:encoder(exchange.path) or problem.body
   local headers = { ["content-type"] = "application/json" }
   for name, value in pairs(answer.headers) do
     headers[name] = value

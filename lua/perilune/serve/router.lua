@@ -41,7 +41,7 @@ function methods:add(method, pattern, route)
     node = following
     node.names = node.names or {}
   end
-  node.by_method = node.by_method or {}
+  node.by_method, node.encode_error = node.by_method or {}, route.encode_error or node.encode_error
   local names = {}
   for name in pattern:gmatch("{([%w_]+)%.*}") do
     names[#names + 1] = name
@@ -127,6 +127,22 @@ function methods:find(method, path)
     params[name] = parameter(name, texts[position], node.is_rest and position == #route.names)
   end
   return route, params
+end
+
+
+---How errors of an address are written, and of what is below it and not there.
+---@param path string
+---@return (fun(answer: perilune.serve.Answer, exchange: perilune.Exchange): table)? encode_error nil: as everywhere
+function methods:encoder(path)
+  local node, encode_error = self.root, nil
+  for segment in path:gmatch("[^/]+") do
+    node = node.fixed[segment] or node.any
+    if not node then
+      break
+    end
+    encode_error = node.encode_error or encode_error
+  end
+  return encode_error
 end
 
 

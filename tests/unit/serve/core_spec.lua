@@ -41,6 +41,16 @@ describe("the router", function()
     assert.are.same({ nil, "" }, find("GET", "/v1/nothing"))
   end)
 
+  it("says how errors are written, also below an address where nothing is", function()
+    local own, encode = routers.new(), function() end
+    own:add("GET", "/v1/a", { encode_error = encode })
+    own:add("POST", "/v1/a/b", {})
+    own:add("GET", "/v1/c", {})
+    for path, expected in pairs { ["/v1/a"] = encode, ["/v1/a/b"] = encode, ["/v1/a/x/y"] = encode, ["/v1/c"] = false, ["/v1"] = false } do
+      assert.are.equal(expected, own:encoder(path) or false, path)
+    end
+  end)
+
   it("refuses parameters that are no names", function()
     for _, name in ipairs { "a%2fb", "%00", "%zz", "%", "..", "%ff" } do
       local path = "/v1/threads/" .. name
