@@ -48,22 +48,33 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 INSERT INTO charges (request_id, account_no, model, outcome, amount, created_at)
 SELECT request_id, account_no, '', $2, 0, $3 FROM holds WHERE request_id = $1;
 
--- name: ledger_list (account, before, limit)
--- What happened to a balance, the newest first.
+-- name: ledger_page_up (account, lower, upper, limit)
+-- What happened to a balance between two transactions, each of which may be missing (NULL).
 SELECT transactions.no AS no, kind, transactions.request_id AS request_id, note, entries.amount AS amount,
        transactions.created_at AS created_at, charges.model AS model, charges.provider AS provider, charges.key_id AS key_id,
        charges.prompt_tokens AS prompt_tokens, charges.completion_tokens AS completion_tokens, charges.band AS band
 FROM entries JOIN transactions ON transactions.no = entries.transaction_no
 LEFT JOIN charges ON charges.request_id = transactions.request_id
-WHERE entries.account = $1 AND transactions.no < COALESCE($2, 9223372036854775807)
+WHERE entries.account = $1 AND transactions.no > COALESCE($2, 0) AND transactions.no < COALESCE($3, 9223372036854775807)
+ORDER BY entries.transaction_no
+LIMIT $4;
+
+-- name: ledger_page_down (account, lower, upper, limit)
+SELECT transactions.no AS no, kind, transactions.request_id AS request_id, note, entries.amount AS amount,
+       transactions.created_at AS created_at, charges.model AS model, charges.provider AS provider, charges.key_id AS key_id,
+       charges.prompt_tokens AS prompt_tokens, charges.completion_tokens AS completion_tokens, charges.band AS band
+FROM entries JOIN transactions ON transactions.no = entries.transaction_no
+LEFT JOIN charges ON charges.request_id = transactions.request_id
+WHERE entries.account = $1 AND transactions.no > COALESCE($2, 0) AND transactions.no < COALESCE($3, 9223372036854775807)
 ORDER BY entries.transaction_no DESC
-LIMIT $3;
+LIMIT $4;
 
 -- name: charges_by_model (account_no, since)
+-- Of a request that was interrupted by the end of a process nobody knows the model, and it cost nothing.
 SELECT model, COUNT(*) AS requests, COALESCE(SUM(prompt_tokens), 0) AS prompt_tokens,
        COALESCE(SUM(completion_tokens), 0) AS completion_tokens, COALESCE(SUM(cached_tokens), 0) AS cached_tokens, SUM(amount) AS amount
 FROM charges
-WHERE account_no = $1 AND created_at >= $2
+WHERE account_no = $1 AND created_at >= $2 AND model <> ''
 GROUP BY model
 ORDER BY model;
 

@@ -180,6 +180,12 @@ describe("a server with prepaid accounts", function()
     assert.are.same({ "charge", "-1", true }, { history.data[1].kind, history.data[1].credits, history.has_more })
     history = server:get("/v1/credits/history?after=" .. history.last_id).body
     assert.are.same({ "grant", "3", false }, { history.data[1].kind, history.data[1].credits, history.has_more })
+    local oldest = server:get("/v1/credits/history?limit=1&order=asc").body
+    assert.are.same({ "grant", true }, { oldest.data[1].kind, oldest.has_more })
+    local newest = server:get("/v1/credits/history?order=asc&after=" .. oldest.last_id).body.data
+    assert.are.same({ 1, "charge" }, { #newest, newest[1].kind })
+    assert.are.same(oldest.data, server:get("/v1/credits/history?order=asc&before=" .. newest[1].id).body.data)
+    assert.are.equal("before", server:get "/v1/credits/history?before=x".body.error.param)
     local stats = server:get("/v1/credits/stats").body
     assert.are.same({ "offline/demo", 1, "1" }, { stats.by_model[1].model, stats.by_model[1].requests, stats.by_model[1].credits })
   end)

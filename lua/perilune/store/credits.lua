@@ -288,15 +288,17 @@ end
 ---@field amount integer micro-credits; what was paid is below 0
 ---@field created_at number
 
----What happened to a balance, the newest first.
+---What happened to a balance, the newest first unless `is_up`.
 ---@param db perilune.Database
 ---@param account string its id
----@param options? { before: integer?, limit: integer? }
+---@param options? { is_up: boolean?, lower: integer?, upper: integer?, limit: integer? } between these two transactions
 ---@return perilune.LedgerRow[]|nil
 ---@return perilune.Error?
 function M.history(db, account, options)
   options = options or {}
-  local list, err = db:read("ledger_list", { account = account, before = options.before, limit = options.limit or LIST_MAX })
+  local list, err = db:read(options.is_up and "ledger_page_up" or "ledger_page_down", {
+    account = account, lower = options.lower, upper = options.upper, limit = options.limit or LIST_MAX,
+  })
   return rows.each(list, err, function(row)
     return rows.decode(row, {}, { "created_at" })
   end)

@@ -5,6 +5,7 @@ local credits = require "perilune.store.credits"
 local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local lists = require "perilune.serve.lists"
+local pages = require "perilune.store.pages"
 local problem = require "perilune.serve.problem"
 local tables = require "perilune.std.tables"
 
@@ -74,20 +75,24 @@ local function entry(row)
 end
 
 
+-- The number of the transaction that the query names.
+local function number_of(page, name)
+  local id = page[name]
+  return id and (math.tointeger(tonumber(id:match("^txn_(%d+)$")))
+    or problem.invalid(name, ("'%s' is the id of a transaction, like txn_12."):format(name)))
+end
+
+
 local function history(exchange)
   local account, page = account_of(exchange), lists.page(exchange)
-  local before
-  if page.after then
-    before = math.tointeger(tonumber(page.after:match("^txn_(%d+)$")))
-    if not before then
-      problem.invalid("after", "'after' is the id of a transaction, like txn_12.")
-    end
-  end
-  local list = errors.must(credits.history(exchange.server.db, account.id, { before = before, limit = page.limit + 1 }))
-  for position, row in ipairs(list) do
+  page.after, page.before = number_of(page, "after"), number_of(page, "before")
+  local list, has_more = pages.read(page, function(is_up, lower, upper, limit)
+    return credits.history(exchange.server.db, account.id, { is_up = is_up, lower = lower, upper = upper, limit = limit })
+  end)
+  for position, row in ipairs(errors.must(list, has_more)) do
     list[position] = entry(row)
   end
-  exchange:reply(200, lists.cut(list, page))
+  exchange:reply(200, lists.body(list, has_more))
 end
 
 
