@@ -142,11 +142,11 @@ describe("a hostile client", function()
       assert.are.equal(400, answer.status, field .. ": " .. answer.text)
       verdict(answer, field)
     end
-    local asked = {
-      model = "offline/demo", max_tokens = 5, stream = "yes", messages = question.messages, input = "Hello", prompt = "Hello",
-    }
-    for _, path in ipairs { "/v1/messages", "/v1/completions", "/v1/responses" } do
-      local answer = server:post(path, asked)
+    for path, said in pairs {
+      ["/v1/messages"] = { messages = question.messages }, ["/v1/completions"] = { prompt = "Hello" }, ["/v1/responses"] = { input = "Hello" },
+    } do
+      said.model, said.max_tokens, said.stream = "offline/demo", 16, "yes"
+      local answer = server:post(path, said)
       assert.are.same({ 400, true }, { answer.status, answer.text:find("stream", 1, true) ~= nil }, path .. ": " .. answer.text)
     end
     assert.are.equal(200, server:get("/health").status)

@@ -28,9 +28,11 @@ end
 
 -- The same as a stream, as the other endpoints take it.
 local function question_to(path)
-  return question {
-    stream = true, max_tokens = 9, input = path == "responses" and "Hello" or nil, prompt = path == "completions" and "Hello" or nil,
-  }
+  local asked = question { stream = true, max_tokens = 9, input = path == "responses" and "Hello" or nil }
+  if path == "completions" then
+    asked.messages, asked.prompt = nil, "Hello"
+  end
+  return asked
 end
 
 
