@@ -143,7 +143,8 @@ describe("a hostile client", function()
       verdict(answer, field)
     end
     for path, said in pairs {
-      ["/v1/messages"] = { messages = question.messages }, ["/v1/completions"] = { prompt = "Hello" }, ["/v1/responses"] = { input = "Hello" },
+      ["/v1/messages"] = { messages = question.messages }, ["/v1/completions"] = { prompt = "Hello" },
+      ["/v1/responses"] = { input = "Hello" },
     } do
       said.model, said.max_tokens, said.stream = "offline/demo", 16, "yes"
       local answer = server:post(path, said)
