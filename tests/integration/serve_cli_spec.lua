@@ -249,6 +249,13 @@ describe("the scripts of a server", function()
     assert(child:kill "TERM")
   end)
 
+  it("are told in the access log who asked", function()
+    local program <close> = programs.new()
+    local child <close>, url = serve(program, assistant("bob", "Hi"), "--log-level", "info", "--log-format", "json")
+    assert.are.equal(200, (ask(url .. "/health")))
+    assert.is_truthy(programs.read_until(child, '"remote":"127.0.0.1"', "stderr"))
+  end)
+
   it("take deliveries that are signed, once: scripts/webhook.lua", function()
     local program <close> = programs.new { HOOK_SECRET = "s3cret-s3cret" }
     local child <close> = program:start { "serve", "--listen", "0", programs.path "scripts/webhook.lua" }

@@ -130,15 +130,12 @@ end
 ---Asks the scripts who calls; the first one that knows says it.
 ---@param app perilune.App
 ---@param exchange perilune.Exchange
----@return perilune.serve.Key? key nil: no script knows
+---@return perilune.serve.Caller? caller as it says; nil: no script knows
 function M.authenticate(app, exchange)
   for _, run in ipairs(M.of(app).on.authenticate) do
     local known = run(view(exchange))
     if known then
-      return {
-        id = known.id or known.name or "script", name = known.name or "script", account = known.account, account_no = known.account_no or 0,
-        scopes = { models = known.models, routes = known.routes }, limits = known.limits or {}, is_prepaid = false,
-      }
+      return known
     end
   end
 end

@@ -1,4 +1,6 @@
 -- Who calls: the key of a request. While no key has been created only this machine may call, without one.
+local accounts = require "perilune.store.accounts"
+local check = require "perilune.std.check"
 local clock = require "perilune.sys.clock"
 local keys = require "perilune.store.keys"
 local problem = require "perilune.serve.problem"
@@ -32,6 +34,17 @@ M.LOCAL = { id = "local", name = "local", account = nil, account_no = 0, scopes 
 ---@field limits { requests: integer?, tokens: integer?, concurrency: integer? }
 ---@field is_prepaid boolean
 ---@field tier? string
+
+---@class perilune.serve.Caller whom an authenticate hook of a script knows
+---@field name? string
+---@field id? string what is shown of it; default: the name
+---@field account? string whose things it may see and who pays: an account by name or id, or one that only the script knows; default: the name
+---@field models? string[]
+---@field routes? string[]
+---@field limits? { requests: integer?, tokens: integer?, concurrency: integer? }
+
+local caller_types = { id = "string", name = "string", account = "string", models = "table", routes = "table", limits = "table" }
+local limit_types = { requests = "integer", tokens = "integer", concurrency = "integer" }
 
 ---@param server perilune.Server
 ---@return table auth
@@ -106,7 +119,7 @@ function methods:key_of(exchange)
     end
     refuse("No key has been created yet, so only this machine may call. Create one: perilune keys create NAME")
   end
-  local address = self.server.proxy:address(exchange)
+  local address = exchange:address()
   if text == nil then
     refuse("A key is missing: send it as 'Authorization: Bearer KEY'. Keys are made with `perilune keys create NAME`.")
   elseif not quota.may_try(address) then
@@ -123,6 +136,40 @@ function methods:key_of(exchange)
   end
   quota.refused(address)
   refuse(err.message)
+end
+
+
+-- A script that says who calls must say it right: whoever it leaves out may see everything, or nothing.
+local function check_caller(known)
+  local where = "perilune.on authenticate: the caller"
+  check.options(where, known, caller_types)
+  check.options(where .. ": limits", known.limits or {}, limit_types)
+  for _, list in ipairs { "models", "routes" } do
+    if known[list] then
+      check.list(("%s: %s"):format(where, list), known[list], "string")
+    end
+  end
+  if (known.account or known.name or "") == "" then
+    check.fail(where .. " has neither an account nor a name")
+  end
+end
+
+
+---What a caller may whom a script knows.
+---@param known perilune.serve.Caller
+---@return perilune.serve.Key
+function methods:key_of_caller(known)
+  check_caller(known)
+  local name = known.account or known.name
+  local account, err = accounts.get(self.server.db, name)
+  if not account and err.kind ~= "not_found" then
+    error(err, 0)
+  end
+  account = account or { id = name, no = 0, is_prepaid = false }
+  return {
+    id = known.id or known.name or name, name = known.name or name, account = account.id, account_no = account.no, tier = account.tier,
+    is_prepaid = account.is_prepaid, scopes = { models = known.models, routes = known.routes }, limits = known.limits or {},
+  }
 end
 
 

@@ -161,6 +161,14 @@ function methods:head(headers)
 end
 
 
+---Who asks: the client's address, also behind a proxy that is trusted.
+---@return string
+function methods:address()
+  self.remote = self.remote or self.server.proxy:address(self)
+  return self.remote
+end
+
+
 ---Remembers what an event of the whole answer says of its usage, for the log and the metrics.
 ---@param event table
 function methods:note(event)
@@ -210,13 +218,13 @@ function methods:reply(status, value, headers)
     end
     headers["content-type"] = headers["content-type"] or JSON
   end
-  self.status, self.has_begun, self.is_answered = status, true, true
-  if self.wants_copy then
-    self.copy = { status = status, type = headers["content-type"], body = text }
-  end
   local ok, err = self.request:reply { status = status, headers = self:head(headers), body = text }
   if not ok then
     error(err, 0)
+  end
+  self.status, self.has_begun, self.is_answered = status, true, true
+  if self.wants_copy then
+    self.copy = { status = status, type = headers["content-type"], body = text }
   end
 end
 

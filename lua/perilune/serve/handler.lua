@@ -43,7 +43,8 @@ end
 -- Who calls; hooks of scripts are asked first.
 local function authenticate(exchange)
   local server, family = exchange.server, exchange.route.family
-  local key = hooks.authenticate(exchange.app, exchange)
+  local caller = hooks.authenticate(exchange.app, exchange)
+  local key = caller and server.auth:key_of_caller(caller)
   if not key then
     key = server.auth:key_of(exchange)
     if key.id == "local" then
@@ -126,7 +127,7 @@ local function note_end(exchange)
     request_id = exchange.id, method = exchange.method, path = exchange.path, route = pattern, status = status,
     milliseconds = math.floor(seconds * 1000 + 0.5), key = exchange.key and exchange.key.id, model = exchange.model_name,
     provider = exchange.provider, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens,
-    error = failure and (failure.code or failure.type), remote = exchange.server.proxy:address(exchange),
+    error = failure and (failure.code or failure.type), remote = exchange.remote,
   })
 end
 
@@ -166,19 +167,9 @@ function M.watch(server)
 end
 
 
----Answers one request; the task of a handler.
----@param server perilune.Server
----@param request perilune.serve.Request owned by this call
-function M.run(server, request)
-  local owned <close> = request -- luacheck: ignore 211
-  local exchange = exchanges.new(server, request, token.id("req"))
-  server.active = server.active + 1
-  server.exchanges[exchange] = true
-  request:end_with_client()
-  local ok, err = pcall(serve, exchange)
-  if not ok then
-    answer_error(exchange, err)
-  end
+-- The end of a request, however its handler ended.
+local function leave(exchange)
+  local server = exchange.server
   if exchange.stream then
     exchange.stream:leave() -- a script's that was not closed
   end
@@ -188,9 +179,39 @@ function M.run(server, request)
   server.active = server.active - 1
   exchange.is_over = true
   server.exchanges[exchange] = nil
-  note_end(exchange)
   if server.active == 0 then
     server.idle:wake()
+  end
+  note_end(exchange)
+end
+
+
+local leaving = {
+  __close = function(self, err)
+    if err then -- a handler that was stopped from outside: there is nobody left to answer
+      log.write("error", "serve", ("%s %s %s: %s"):format(self.exchange.id, self.exchange.method, self.exchange.path, tostring(err)))
+    end
+    leave(self.exchange)
+  end,
+}
+
+
+---Answers one request; the task of a handler.
+---@param server perilune.Server
+---@param request perilune.serve.Request owned by this call
+function M.run(server, request)
+  local owned <close> = request -- luacheck: ignore 211
+  local exchange = exchanges.new(server, request, token.id("req"))
+  server.active = server.active + 1
+  server.exchanges[exchange] = true
+  local _ <close> = setmetatable({ exchange = exchange }, leaving)
+  if log.is_on("info") then
+    exchange:address() -- as long as there is one
+  end
+  request:end_with_client()
+  local ok, err = pcall(serve, exchange)
+  if not ok then
+    answer_error(exchange, err)
   end
 end
 

@@ -212,17 +212,31 @@ function methods:accept()
 end
 
 
+-- What a server lives by: when it ends, so does the server, and says why.
+local function vital(ending, f, ...)
+  local _ <close> = setmetatable({}, { __close = function(_, err)
+    if err and not errors.is(err, "cancelled") then
+      log.write("error", "serve", "the server ends: " .. tostring(err))
+    end
+    ending:wake()
+  end })
+  f(...)
+end
+
+
 ---Answers requests until `stop` returns; then those that are under way are let end for a while.
 ---@param stop fun() waits until the server is to stop
 function methods:run(stop)
   local listener <close> = self.listener
   local beside <close> = task.group()
-  beside:spawn(sse.keep_alive, self.streams)
-  beside:spawn(self.accept, self)
-  beside:spawn(handler.watch, self)
+  local ending = task.signal()
+  beside:spawn(vital, ending, sse.keep_alive, self.streams)
+  beside:spawn(vital, ending, self.accept, self)
+  beside:spawn(vital, ending, handler.watch, self)
   housekeeping.start(self, beside)
   self.is_ready = true
-  stop()
+  beside:spawn(vital, ending, stop)
+  ending:wait()
   self:drain()
   listener:close()
   beside:cancel("shutdown")

@@ -1,5 +1,6 @@
 -- Routes that scripts define: perilune.route("POST /hooks/github", function(request) ... end). They are open to everybody: who may call is
 -- the script's to say. What the function returns is the answer: nothing, a text, a table (JSON), or { status =, headers =, body = }.
+local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local problem = require "perilune.serve.problem"
 
@@ -54,6 +55,36 @@ local function headers_of(exchange)
 end
 
 
+-- Is that table an answer, and not data? It has a status, which is a number, or a body and headers.
+local function is_answer(result)
+  return math.type(result.status) ~= nil or result.status == nil and result.body ~= nil and type(result.headers) == "table"
+end
+
+
+-- A mistake of the script's: the log says which route has made it.
+local function fail(exchange, problem_text)
+  error(errors.new {
+    kind = "internal", message = ("the route '%s' returns %s"):format(exchange.route.pattern, problem_text),
+  }, 0)
+end
+
+
+local function reply(exchange, result)
+  local status, body, headers = result.status or 200, result.body, {}
+  if math.type(status) ~= "integer" or status < 200 or status > 599 then
+    fail(exchange, "a status that is no integer from 200 to 599: " .. tostring(status))
+  elseif body ~= nil and type(body) ~= "string" and type(body) ~= "table" then
+    fail(exchange, "a body that is neither a text nor a table, but a " .. type(body))
+  elseif (status == 204 or status == 304) and body ~= nil and body ~= "" then
+    fail(exchange, ("a body with the status %d, which has none"):format(status))
+  end
+  for name, value in pairs(result.headers or {}) do
+    headers[tostring(name):lower()] = tostring(value)
+  end
+  exchange:reply(status, body or "", headers)
+end
+
+
 local function answer(exchange, result)
   if exchange.has_begun then
     return
@@ -61,12 +92,10 @@ local function answer(exchange, result)
     exchange:reply(204, "")
   elseif type(result) == "string" then
     exchange:reply(200, result, { ["content-type"] = "text/plain; charset=utf-8" })
-  elseif type(result) == "table" and (result.status or result.body ~= nil and result.headers) then
-    local headers = {}
-    for name, value in pairs(result.headers or {}) do
-      headers[name:lower()] = tostring(value)
-    end
-    exchange:reply(result.status or 200, result.body == nil and "" or result.body, headers)
+  elseif type(result) ~= "table" then
+    fail(exchange, "a " .. type(result) .. ", and not a text, a table or nothing")
+  elseif is_answer(result) then
+    reply(exchange, result)
   else
     exchange:reply(200, result)
   end
@@ -82,7 +111,7 @@ function M.route(route)
     run = function(exchange)
       local request = setmetatable({
         exchange = exchange, id = exchange.id, method = exchange.method, path = exchange.path, params = exchange.params,
-        headers = headers_of(exchange), body = exchange.request:body(), remote = exchange.server.proxy:address(exchange),
+        headers = headers_of(exchange), body = exchange.request:body(), remote = exchange:address(),
       }, metatable)
       answer(exchange, route.run(request))
     end,
