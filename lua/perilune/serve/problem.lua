@@ -154,8 +154,15 @@ end
 -- What is nobody's outside: it may name files, keys, accounts. The log has it (serve/handler.lua writes it).
 local is_inside = { internal = true, database = true }
 local INSIDE = "The server has failed to answer this request; its log says why, by the request's id."
-local KEY = "This server's key for the provider is missing, refused or used up; its log says more, by the request's id."
+local KEY = "The provider does not let this server in: the server's key for it is missing, refused, used up, or not allowed to do this. "
+  .. "The server's log says more, by the request's id."
 local ALL_FAILED = "No provider could answer"
+
+
+-- A refusal speaks of the account whatever else it is: that this project has no such model, for one.
+local function is_of_account(err)
+  return is_of_key(err) or err.status == 401 or err.status == 403
+end
 
 
 ---What is said of an error to a client.
@@ -164,7 +171,7 @@ local ALL_FAILED = "No provider could answer"
 function M.words(err)
   if is_inside[err.kind] then
     return INSIDE
-  elseif is_of_key(err) then
+  elseif is_of_account(err) then
     return KEY
   elseif err.kind ~= "all_failed" then
     return err.message

@@ -249,6 +249,10 @@ describe("an error", function()
     local theirs = problem.answer_of(errors.new { kind = "quota", message = "org-secret has no quota", provider = "openai" })
     assert.are.same({ 502, "upstream_credentials_exhausted" }, { theirs.status, theirs.code })
     assert.is_nil(theirs.message:find("secret", 1, true))
+    local project = { kind = "model_not_found", status = 403, message = "proj_secret has no access to gpt-x", provider = "openai" }
+    local nameless = problem.answer_of(errors.new(project))
+    assert.are.same({ 404, "model_not_found" }, { nameless.status, nameless.code })
+    assert.is_nil(nameless.message:find("secret", 1, true))
     local ours = problem.answer_of(errors.new { kind = "quota", message = "not enough credits", retry_after = 5 })
     assert.are.same({ 429, "insufficient_quota", "not enough credits" }, { ours.status, ours.code, ours.message })
     assert.are.same({ ["x-should-retry"] = "false" }, ours.headers)
@@ -265,7 +269,8 @@ describe("an error", function()
     } }
     local answer = problem.answer_of(all)
     assert.are.same({ 429, "7" }, { answer.status, answer.headers["retry-after"] })
-    assert.is_truthy(answer.message:find("a/m: left alone; b/m: slower; c/m: This server's key", 1, true), answer.message)
+    local words = "a/m: left alone; b/m: slower; c/m: The provider does not let this server in"
+    assert.is_truthy(answer.message:find(words, 1, true), answer.message)
     assert.is_nil(answer.message:find("secret", 1, true))
     all.attempts = nil -- as it was stored
     assert.are.equal("No provider could answer.", problem.words(all))
