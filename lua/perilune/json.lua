@@ -1,4 +1,5 @@
--- JSON, exactly: integers stay integers, floats read back identical, [] stays [], keys are written in order.
+-- JSON, exactly: integers stay integers, floats read back identical, [] stays [], keys are written in byte order, or in that
+-- of the text they come from, where it was kept.
 local sys = require "perilune.sys.json"
 
 local M = {}
@@ -12,5 +13,6 @@ M.array = sys.array
 M.is_array = sys.is_array
 M.raw = sys.raw
 M.is_raw = sys.is_raw
+M.keep_order = sys.keep_order
 
 return M

@@ -24,6 +24,7 @@
 struct decode {
     lua_State *L;
     struct json_reader reader;
+    int orders; /* stack index of the orders that objects share; 0: nobody wants them */
     struct err_info info;
 };
 
@@ -92,9 +93,25 @@ struct members {
     uint64_t seen; /* one bit a fingerprint of a key: a bit that is not set proves that a key is new */
 };
 
-static void make_object(lua_State *L, struct members *m, int room)
+/* [-0, +1, m] The table to be, with the order of the pending keys. An object that goes on growing has its own. */
+static void push_ordered(struct decode *d, const struct members *m, int room)
 {
+    lua_State *L = d->L;
     lua_createtable(L, 0, room);
+    if (m->pending < MEMBERS_PENDING)
+        ljson_order_push(L, d->orders, m->table + 1, m->pending);
+    else
+        ljson_order_begin(L, m->table + 1, m->pending);
+    lua_setmetatable(L, -2);
+}
+
+static void make_object(struct decode *d, struct members *m, int room)
+{
+    lua_State *L = d->L;
+    if (d->orders)
+        push_ordered(d, m, room);
+    else
+        lua_createtable(L, 0, room);
     lua_replace(L, m->table);
     for (; m->pending > 0; m->pending--)
         lua_rawset(L, m->table);
@@ -149,12 +166,14 @@ static enum err push_member(struct decode *d, struct members *m, struct json_tok
     if (json_next(&d->reader, t) != ERR_OK || push_value(d, t) != ERR_OK)
         return ERR_JSON;
     if (m->is_made) {
+        if (is_new && d->orders)
+            ljson_order_add(L, m->table, lua_gettop(L) - 1);
         lua_rawset(L, m->table);
     } else if (!is_new) {
         lua_replace(L, pair + 1);
         lua_pop(L, 1);
     } else if (++m->pending == MEMBERS_PENDING) {
-        make_object(L, m, MEMBERS_PENDING * 2);
+        make_object(d, m, MEMBERS_PENDING * 2);
     }
     return ERR_OK;
 }
@@ -174,7 +193,7 @@ static enum err push_object(struct decode *d)
             return ERR_JSON;
     }
     if (!m.is_made)
-        make_object(d->L, &m, m.pending);
+        make_object(d, &m, m.pending);
     return ERR_OK;
 }
 
@@ -224,8 +243,9 @@ static struct slice check_text(lua_State *L, int index)
 /* decode(text, options?) -> value [, true] | nil, err */
 static int f_decode(lua_State *L)
 {
-    static const char *const names[] = {"repair", "depth", "bytes", NULL};
+    static const char *const names[] = {"repair", "depth", "bytes", "ordered", NULL};
     struct slice text = check_text(L, 1);
+    bool is_ordered = false;
     struct decode d = {.L = L};
     lua_Integer depth_max = JSON_DEPTH_MAX, bytes_max = JSON_BYTES_MAX;
     json_reader_init(&d.reader, text, &d.info);
@@ -235,7 +255,12 @@ static int f_decode(lua_State *L)
         opt_bool(L, 2, "repair", &d.reader.repair);
         opt_integer(L, 2, "depth", 1, JSON_DEPTH_MAX, &depth_max);
         opt_integer(L, 2, "bytes", 1, JSON_BYTES_MAX, &bytes_max);
+        opt_bool(L, 2, "ordered", &is_ordered);
         d.reader.depth_max = (unsigned)depth_max;
+    }
+    if (is_ordered) {
+        lua_newtable(L);
+        d.orders = lua_gettop(L);
     }
     struct json_token t;
     if (check_size(text, bytes_max, &d.info) != ERR_OK || json_next(&d.reader, &t) != ERR_OK ||
@@ -258,7 +283,9 @@ static int f_array(lua_State *L)
         lua_replace(L, 1);
     }
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (lua_getmetatable(L, 1)) {
+    if (ljson_order_get(L, 1)) {
+        lua_pop(L, 1);
+    } else if (lua_getmetatable(L, 1)) {
         luaL_argcheck(L, lua_rawequal(L, -1, lua_upvalueindex(1)), 1, "the table has another metatable");
         lua_pop(L, 1);
     }
@@ -301,7 +328,7 @@ static const luaL_Reg raw_metamethods[] = {{"__tostring", mm_raw_tostring}, {NUL
 static const luaL_Reg functions[] = {
     {"decode", f_decode},     {"encode", ljson_encode}, {"array", f_array},
     {"is_array", ljson_is_array}, {"raw", f_raw},       {"is_raw", f_is_raw},
-    {NULL, NULL},
+    {"keep_order", ljson_keep_order}, {NULL, NULL},
 };
 
 int luaopen_perilune_sys_json(lua_State *L)

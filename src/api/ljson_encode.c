@@ -1,9 +1,10 @@
 /*
  * ljson_encode.c - Lua values to JSON text: the writing half of perilune.sys.json.
  *
- * Metatables are not asked, except for the mark of an array, so no Lua code runs meanwhile. Only finalizers may, and
- * they could change a table that is being written: hence keys and values stay anchored on the Lua stack. Short texts
- * are built in the C frame, longer ones in userdata, so an error that Lua raises in the middle leaks nothing.
+ * Metatables are not asked, except for the mark of an array and the order of keys, so no Lua code runs meanwhile. Only
+ * finalizers may, and they could change a table that is being written: hence keys and values stay anchored on the Lua
+ * stack. Short texts are built in the C frame, longer ones in userdata, so an error that Lua raises in the middle leaks
+ * nothing.
  */
 #include "ljson.h"
 
@@ -11,6 +12,7 @@
 #include "../base/json.h"
 #include "../script/args.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +29,7 @@
 struct key { /* the text is borrowed from the Lua string at the stack index `pair`; its value is at pair + 1 */
     struct slice text;
     int pair;
+    int place; /* where it is to stand; those of one place are sorted */
 };
 
 struct step { /* from a table to its member */
@@ -266,7 +269,9 @@ static enum err write_array(struct encode *e, int table, int key)
 static int compare_keys(const void *left, const void *right)
 {
     const struct slice *a = &((const struct key *)left)->text, *b = &((const struct key *)right)->text;
-    int order = (unsigned char)*a->p - (unsigned char)*b->p; /* a Lua string ends with a NUL, so there is a byte */
+    int order = ((const struct key *)left)->place - ((const struct key *)right)->place;
+    if (order == 0)
+        order = (unsigned char)*a->p - (unsigned char)*b->p; /* a Lua string ends with a NUL, so there is a byte */
     if (order == 0)
         order = memcmp(a->p, b->p, a->n < b->n ? a->n : b->n);
     if (order == 0)
@@ -312,11 +317,27 @@ static enum err collect_keys(struct encode *e, int table, int pair)
         struct key *key = &e->keys[e->key_count++];
         key->text.p = lua_tolstring(L, pair, &key->text.n);
         key->pair = pair;
+        key->place = 0;
         lua_pushvalue(L, pair);
         pair += 2;
         n++;
     } while (lua_next(L, table));
     return ERR_OK;
+}
+
+/* Puts the keys where the table's order has them; those that it does not know come last. */
+static void place_keys(struct encode *e, size_t first, int table)
+{
+    lua_State *L = e->L;
+    if (!ljson_order_get(L, table))
+        return;
+    for (size_t i = first; i < e->key_count; i++) {
+        lua_pushvalue(L, e->keys[i].pair);
+        bool is_known = lua_rawget(L, -2) == LUA_TNUMBER;
+        e->keys[i].place = is_known ? (int)lua_tointeger(L, -1) : INT_MAX;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
 }
 
 static enum err write_pair(struct encode *e, struct key key, bool is_first)
@@ -332,6 +353,7 @@ static enum err write_object(struct encode *e, int table, int pair)
     size_t first = e->key_count;
     if (collect_keys(e, table, pair) != ERR_OK)
         return e->info.code;
+    place_keys(e, first, table);
     sort_keys(e->keys + first, e->key_count - first);
     for (size_t i = first, end = e->key_count; i < end; i++)
         if (write_pair(e, e->keys[i], i == first) != ERR_OK)

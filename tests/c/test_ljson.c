@@ -66,15 +66,25 @@ static int open_all(lua_State *L)
     return 2;
 }
 
-/* (module, text) -> what decode and encode make of it, and twice an error */
-static int work(lua_State *L)
+/* [-0, +1, e] What decode and encode make of the document. */
+static void push_again(lua_State *L, bool is_ordered)
 {
+    lua_getfield(L, 1, "encode");
     lua_getfield(L, 1, "decode");
     lua_pushvalue(L, 2);
+    lua_createtable(L, 0, 1);
+    lua_pushboolean(L, is_ordered);
+    lua_setfield(L, -2, "ordered");
+    lua_call(L, 2, 1);
     lua_call(L, 1, 1);
-    lua_getfield(L, 1, "encode");
-    lua_insert(L, -2);
-    lua_call(L, 1, 1);
+}
+
+/* (module, text) -> what decode and encode make of it, in both orders, and twice an error */
+static int work(lua_State *L)
+{
+    push_again(L, true);
+    lua_pop(L, 1);
+    push_again(L, false);
     lua_getfield(L, 1, "decode");
     lua_pushliteral(L, "[{\"a\":[\"\\n\",{");
     lua_call(L, 1, 2);

@@ -306,6 +306,57 @@ describe("a chat completion", function()
 end)
 
 
+describe("a JSON Schema of a client's", function()
+  local schema = '{"type":"object","properties":{"zeta":{"type":"string"},"alpha":{"type":"string"}},"required":["zeta","alpha"]}'
+  local bodies = { -- by what is asked, with the schema where % stands; its properties decide the order of the answer
+    ["chat/completions"] = '"messages":[{"role":"user","content":"Hi"}],'
+      .. '"tools":[{"type":"function","function":{"name":"f","parameters":%}}],'
+      .. '"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":%}}',
+    messages = '"max_tokens":9,"messages":[{"role":"user","content":"Hi"}],"tools":[{"name":"f","input_schema":%}],'
+      .. '"output_config":{"format":{"type":"json_schema","schema":%}}',
+    responses = '"input":"Hi","tools":[{"type":"function","name":"f","parameters":%}],'
+      .. '"text":{"format":{"type":"json_schema","name":"n","schema":%}}',
+  }
+
+  local function every_provider(upstream)
+    return function(name)
+      return name:find "_BASE_URL$" and upstream.url or name:find "_API_KEY$" and "a-key" or nil
+    end
+  end
+
+  -- How many schemas of the request have their properties in order.
+  local function count_ordered(sent)
+    return select(2, sent.text:gsub('"properties":{"zeta":{[^}]*},"alpha"', ""))
+  end
+
+  it("reaches the provider with its properties in their order", function()
+    local upstream <close> = replay.serve { replay.reply(400, { error = { message = "no" } }) }
+    local server <close> = kit.start { settings = { max_retries = 0, env = every_provider(upstream) } }
+    for path, body in pairs(bodies) do
+      for _, model in ipairs { "openai/m", "anthropic/claude-sonnet-4-5", "gemini/m", "cohere/m", "ollama/m" } do
+        local text = ('{"model":"%s",%s}'):format(model, (body:gsub("%%", schema)))
+        local before = #upstream.requests
+        local answer = server:post("/v1/" .. path, text)
+        assert.are.equal(before + 1, #upstream.requests, path .. " " .. model .. ": " .. answer.text)
+        local sent = upstream.requests[before + 1]
+        assert.are.equal(2, count_ordered(sent), path .. " " .. model .. ": " .. sent.text)
+        require("perilune.sys.failover").reset()
+      end
+    end
+  end)
+
+  it("does so from an assistant that is kept, too", function()
+    local upstream <close> = replay.serve { replay.reply(400, { error = { message = "no" } }) }
+    local server <close> = kit.start { settings = { max_retries = 0, env = every_provider(upstream) } }
+    local text = '{"model":"openai/m","name":"kept","tools":[{"type":"function","function":{"name":"f","parameters":%s}}]}'
+    local made = server:post("/v1/assistants", text:format(schema))
+    assert.are.equal(1, count_ordered(server:get("/v1/assistants/" .. made.body.id)))
+    server:events("/v1/threads/runs", { assistant_id = made.body.id, stream = true, thread = { messages = question().messages } })
+    assert.are.equal(1, count_ordered(upstream.requests[1]), upstream.requests[1].text)
+  end)
+end)
+
+
 describe("a chat completion of an assistant", function()
   local function forecaster(perilune, answers)
     return perilune.assistant {

@@ -327,6 +327,56 @@ describe("json.encode", function()
 end)
 
 
+describe("json.decode with the order of keys", function()
+  local function again(text)
+    return assert(json.encode(assert(json.decode(text, { ordered = true }))))
+  end
+
+  it("is written as it was read", function()
+    for _, text in ipairs {
+      "{}", '{"b":1}', '{"a":1,"b":2}', '{"b":1,"a":2}', '[{"b":1,"a":{"d":[],"c":{}}},{"b":2,"a":3},{"a":1,"b":2}]',
+      '{"__index":1,"__gc":2,"":3,"1":4}', '{"ab":1,"a":2,"b":3}',
+    } do
+      assert.equal(text, again(text))
+    end
+    local members = {}
+    for i = 1, 100 do
+      members[i] = ('"%d":{"z":1,"a":%d}'):format(i * 37 % 101, i)
+      local text = "{" .. table.concat(members, ",") .. "}"
+      assert.equal(text, again(text))
+    end
+  end)
+
+  it("puts what was added behind, sorted, and leaves out what was removed", function()
+    local value = json.decode('{"c":1,"b":2,"a":3}', { ordered = true })
+    value.b, value.z, value.y = nil, 4, 5
+    assert.equal('{"c":1,"a":3,"y":5,"z":4}', json.encode(value))
+    assert.equal('{\n  "c": 1,\n  "a": 3\n}', json.encode(json.keep_order({ a = 3, c = 1 }, value), { pretty = true }))
+  end)
+
+  it("lets the last of duplicate keys win in the place of the first", function()
+    assert.equal('{"b":3,"a":2}', json.encode((json.decode('{"b":1,"a":2,"b":3}', { ordered = true, repair = true }))))
+  end)
+
+  it("does not keep it unless asked, and makes no keys of its own", function()
+    assert.equal('{"a":2,"b":1}', json.encode(json.decode '{"b":1,"a":2}'))
+    local value = json.decode('{"b":1,"a":2}', { ordered = true })
+    assert.same({ a = 2, b = 1 }, value)
+    assert.is_nil(value[1])
+    assert.is_nil(json.decode('{"__index":{"x":1},"a":2}', { ordered = true }).x)
+    assert.is_true(json.is_array(json.array(json.decode('{"b":1,"a":2}', { ordered = true }))))
+  end)
+
+  it("gives a copy the order of its source, if it has one", function()
+    local copy = { a = 1, b = 2 }
+    assert.equal(copy, json.keep_order(copy, {}))
+    assert.equal('{"a":1,"b":2}', json.encode(copy))
+    assert.is_true(json.is_array(json.keep_order(json.array(), json.decode('{"b":1,"a":2}', { ordered = true }))))
+    assert.has_error(function() json.keep_order({}, 1) end)
+  end)
+end)
+
+
 describe("json.array, json.raw", function()
   it("marks the table that it is given", function()
     local t = { 1 }

@@ -12,6 +12,7 @@ local M = {}
 ---@field repair? boolean ill-formed UTF-8 and half surrogate pairs become U+FFFD; of duplicate keys the last one wins
 ---@field depth? integer how deep the text may be nested: 1 to 128, which is the default
 ---@field bytes? integer how long the text may be: at most 64 MiB, which is the default
+---@field ordered? boolean the order of keys is kept for `encode`, in a metatable
 
 ---@class perilune.json.EncodeOptions
 ---@field pretty? boolean one member a line, indented by two spaces
@@ -30,7 +31,7 @@ function M.decode(text, options) end
 
 
 ---The JSON text of a value, on one line. Tables with the keys 1..n are arrays; an empty table is `{}` unless it is
----marked; keys are written in byte order. Tables are read raw. The message of a failure names the place:
+---marked; keys are written in byte order, or where `decode` has kept it in theirs: those that were added come last. Tables are read raw. The message of a failure names the place:
 ---"at $.messages[2].content: ...".
 ---@param value any
 ---@param options? perilune.json.EncodeOptions
@@ -49,6 +50,14 @@ function M.array(t) end
 ---@param value any
 ---@return boolean
 function M.is_array(value) end
+
+
+---Gives a copy of a table the order of keys that `decode` has kept for it, if it has one.
+---@generic T: table
+---@param copy T a table without a metatable
+---@param source table
+---@return T copy
+function M.keep_order(copy, source) end
 
 
 ---JSON text to be written as it is, wherever it stands in a value.

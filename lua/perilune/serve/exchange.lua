@@ -12,6 +12,8 @@ local methods = {}
 local metatable = { __name = "perilune.serve.exchange", __index = methods }
 
 local JSON = "application/json"
+-- Schemas go on as they came: a model answers in the order of their properties.
+local ORDERED = { ordered = true }
 
 
 ---@class perilune.Exchange
@@ -128,7 +130,7 @@ function methods:body(may_be_empty)
     self.decoded = {}
     return self.decoded
   end
-  local value, err = json.decode(text)
+  local value, err = json.decode(text, ORDERED)
   if err then
     problem.invalid(nil, "The body of the request is not valid JSON: " .. err.message, "invalid_json")
   elseif type(value) ~= "table" or json.is_array(value) then

@@ -256,7 +256,7 @@ local function copy_map(map, depth, copy_value)
   for key, value in next, map do
     copied[key] = copy_value(value, depth)
   end
-  return copied
+  return json.keep_order(copied, map)
 end
 
 
@@ -288,7 +288,7 @@ function M.copy(schema, depth)
       copied[keyword] = value
     end
   end
-  return copied
+  return json.keep_order(copied, schema)
 end
 
 

@@ -6,6 +6,8 @@ local json = require "perilune.json"
 
 local M = {}
 
+local ORDERED = { ordered = true }
+
 
 ---Now, as rows have it.
 ---@return integer milliseconds
@@ -38,7 +40,7 @@ end
 function M.decode(row, json_columns, time_columns)
   for _, name in ipairs(json_columns) do
     if row[name] then
-      local value, err = json.decode(row[name])
+      local value, err = json.decode(row[name], ORDERED)
       if err then
         return nil, errors.new {
           kind = "database", code = "corrupt", message = ("the column %s holds no JSON: %s"):format(name, err.message), cause = err,

@@ -73,7 +73,7 @@ local function merge_all(context, schema)
     end
     for key, value in pairs(from) do
       if key == "properties" and type(value) == "table" then
-        merged.properties = merged.properties or {}
+        merged.properties = merged.properties or json.keep_order({}, value)
         for name, property in pairs(value) do
           merged.properties[name] = property
         end
@@ -138,7 +138,7 @@ end
 local function add_object(context, result, schema)
   local names = {}
   for name, property in pairs(list(schema.properties)) do
-    result.properties = result.properties or {}
+    result.properties = result.properties or json.keep_order({}, schema.properties)
     result.properties[name], names[name] = convert(context, property), true
   end
   local required = {}
@@ -228,7 +228,7 @@ function M.convert(schema)
   if not encoded then
     return nil, err
   end
-  local root = json.decode(encoded, { repair = true })
+  local root = json.decode(encoded, { repair = true, ordered = true })
   return convert({ root = root, open = {}, inlined = 0 }, root)
 end
 

@@ -52,7 +52,7 @@ end
 
 -- The arguments of a call as an object.
 local function input_of(arguments)
-  local value = json.decode(arguments == "" and "{}" or arguments)
+  local value = json.decode(arguments == "" and "{}" or arguments, { ordered = true })
   return type(value) == "table" and not json.is_array(value) and value or {}
 end
 
