@@ -313,14 +313,13 @@ function methods:feed(event, ended_at)
 end
 
 
----The event that ends a stream whose response goes on without it.
+---The event that ends a stream whose response goes on without it. It is no event of the response: it has the number of the last one, so
+---that whoever comes back after that number misses nothing.
 ---@param code string
 ---@param message string
 ---@return table event
 function methods:broken_off(code, message)
-  local event = { type = "error", code = code, message = message, param = json.null, sequence_number = self.sequence }
-  self.sequence = self.sequence + 1
-  return event
+  return { type = "error", code = code, message = message, param = json.null, sequence_number = self.sequence - 1 }
 end
 
 
