@@ -112,6 +112,29 @@ describe("POST /v1/responses", function()
     end)
   end)
 
+  it("goes on after a response that added nothing: it failed, and had no input", function()
+    local model = testing.model { { text = "First." }, { error = { kind = "api", message = "out of order" } }, { text = "Third." } }
+    with_server(function(server)
+      local function ask(body)
+        body.model = "assistant/responses_unlucky"
+        return create(server, body).body
+      end
+      local first = ask { input = "One" }
+      local second = ask { previous_response_id = first.id, background = true }
+      repeat
+        task.sleep(0.01)
+        second = server:get("/v1/responses/" .. second.id).body
+      until second.status == "failed"
+      local counted = server:post("/v1/responses/input_tokens", { model = MODEL, previous_response_id = second.id }).body.input_tokens
+      assert.is_true(counted > 0)
+      ask { previous_response_id = second.id, input = "Three" }
+      assert.same({ { role = "user", content = "One" }, { role = "assistant", content = "First." }, { role = "user", content = "Three" } },
+        model.requests[3].messages)
+    end, { define = function(perilune)
+      perilune.assistant { name = "responses_unlucky", model = model }
+    end })
+  end)
+
   it("goes on twice at the same time", function()
     with_server(function(server, upstream)
       local first, answers = create(server, { input = "One" }).body, {}

@@ -30,6 +30,7 @@ local claimed = {}
 ---@field echo table
 ---@field conversation? string
 ---@field inputs integer how many messages its input is
+---@field first_seq integer the number that the next message of its thread got
 
 ---What a response is called and shows again.
 ---@param id string of the run
@@ -131,15 +132,16 @@ end
 
 -- Threads
 
--- The last message of a run; nil: it has none.
+-- The last message of a run, or, of one that has none, the last one before it.
 local function last_seq(db, row)
-  local after, last = (row.input_seq or 1) - 1, nil
+  local first = row.input_seq or row.asked.first_seq
+  local after, last = first - 1, first - 1
   while true do
     local list = must(messages.list(db, row.thread_id, { after = after, limit = PAGE, is_whole = true }))
     for _, stored in ipairs(list) do
       if stored.run_id == row.id then
         last = stored.seq
-      elseif last then
+      elseif last >= first then
         return last
       end
       after = stored.seq
@@ -188,7 +190,7 @@ local function thread_after(self, exchange, id, is_kept)
     problem.invalid("previous_response_id", ("The response '%s' has not ended."):format(id), "previous_response_not_ended")
   end
   local may_claim = is_kept and try_claim(self, row.thread_id)
-  local thread, last = must(threads.get(db, row.thread_id)), last_seq(db, row) or 0
+  local thread, last = must(threads.get(db, row.thread_id)), last_seq(db, row)
   if may_claim and may_continue(db, row, last, thread) then
     return thread
   end
@@ -257,7 +259,7 @@ function M.history(exchange, question)
     thread_id = M.conversation(exchange, question.conversation).id
   elseif question.previous then
     local row = M.get(exchange, question.previous)
-    thread_id, last = row.thread_id, last_seq(db, row) or 0
+    thread_id, last = row.thread_id, last_seq(db, row)
   else
     return {}
   end

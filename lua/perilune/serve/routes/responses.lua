@@ -270,6 +270,7 @@ local function create(exchange)
   local asked = asked_of(exchange, question, name)
   local place <close> = stored.place()
   local thread = place:thread(exchange, question, is_kept)
+  asked.first_seq = thread.next_seq
   local going <close> = not is_kept and thread_for_now(exchange.server.db, thread) or nil -- luacheck: ignore 211
   local job = job_of(exchange, question, asked, thread)
   if question.is_background then
