@@ -474,6 +474,25 @@ describe("the Assistants family", function()
     end)
   end)
 
+  describe("a thread that is deleted", function()
+    it("ends its run first, for whoever reads its stream", function()
+      local server <close> = start { { text = ("word "):rep(500), word_delay = 0.02 } }
+      local thread, group <close> = thread_with(server, "one"), task.group()
+      local events
+      group:spawn(function()
+        events = server:events(("/v1/threads/%s/runs"):format(thread), { assistant_id = "asst_helper", stream = true })
+      end)
+      while not next(server.server.streams) do
+        task.sleep(0.005)
+      end
+      assert.is_true(ok(server:delete("/v1/threads/" .. thread)).deleted)
+      group:wait()
+      local last = events[#events - 1]
+      assert.same({ "thread.run.cancelled", "cancelled", "done" }, { last.event, last.data.status, events[#events].event })
+      assert.is_nil(events.error)
+    end)
+  end)
+
   describe("what belongs to an account", function()
     it("does not exist for another one", function()
       local server <close> = start { "One" }

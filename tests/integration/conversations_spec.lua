@@ -186,6 +186,44 @@ describe("a conversation", function()
     end })
   end)
 
+  it("ends the response that is made in it before it is deleted, for whoever waits", function()
+    local model = testing.model { { text = ("word "):rep(500), word_delay = 0.02 }, repeat_last = true }
+    with_server(function(server)
+      local body = { model = "assistant/conversations_slow", input = "Hi" }
+      -- What came of a request that is under way when its conversation goes.
+      local function deleted_under(ask)
+        local group <close> = task.group()
+        local asked, answer = #model.requests, nil
+        body.conversation = create(server, {}).id
+        group:spawn(function()
+          answer = ask()
+        end)
+        while #model.requests == asked or body.stream and not next(server.server.streams) do
+          task.sleep(0.01)
+        end
+        assert.equal(200, server:delete("/v1/conversations/" .. body.conversation).status)
+        group:wait()
+        return answer
+      end
+      for _, is_background in ipairs { false, true } do
+        body.stream, body.background = true, is_background
+        local events = deleted_under(function()
+          return server:events("/v1/responses", body)
+        end)
+        local last = events[#events].data
+        assert.same({ "response.incomplete", "cancelled" }, { last.type, last.response and last.response.status })
+        assert.is_nil(events.error)
+      end
+      body.stream, body.background = nil, nil
+      local answer = deleted_under(function()
+        return server:post("/v1/responses", body)
+      end)
+      assert.same({ 499, "cancelled" }, { answer.status, answer.body.error.code })
+    end, { define = function(perilune)
+      perilune.assistant { name = "conversations_slow", model = model }
+    end })
+  end)
+
   it("belongs to the account that made it", function()
     with_server(function(server)
       local db, headers = server.app:database(), {}

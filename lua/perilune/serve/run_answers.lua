@@ -6,6 +6,7 @@ local names = require "perilune.serve.names"
 local notes = require "perilune.store.notes"
 local objects = require "perilune.serve.shape.assistants.objects"
 local registry = require "perilune.agent.registry"
+local run_ends = require "perilune.serve.run_ends"
 local run_jobs = require "perilune.serve.run_jobs"
 local run_streams = require "perilune.serve.shape.assistants.stream"
 local steps = require "perilune.store.steps"
@@ -150,7 +151,8 @@ end
 -- The end: as the row has it. A run whose end could not be written has none.
 local function finish(exchange, out, encoder, failure)
   local db = exchange.server.db
-  local row = thread_runs.find(exchange, encoder.run.id)
+  local row = run_ends.row_now(db, encoder.run)
+  row.metadata = must(notes.run(db, row.id)).metadata or row.metadata
   local shown = thread_runs.show(db, row)
   if failure and not row.finished_at then
     return out:fail(failure)

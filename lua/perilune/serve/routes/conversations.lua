@@ -9,6 +9,7 @@ local lists = require "perilune.serve.lists"
 local messages = require "perilune.store.messages"
 local notes = require "perilune.store.notes"
 local problem = require "perilune.serve.problem"
+local run_ends = require "perilune.serve.run_ends"
 local shape = require "perilune.serve.shape.responses.request"
 local stored = require "perilune.serve.stored_responses"
 local threads = require "perilune.store.threads"
@@ -89,6 +90,7 @@ end
 -- DELETE /v1/conversations/{conversation_id}
 local function delete(exchange)
   local row = find(exchange)
+  run_ends.end_on_thread(exchange, row)
   must(threads.delete(exchange.server.db, row.id))
   exchange:reply(200, { id = ids.conversation_of(row.id), object = "conversation.deleted", deleted = true })
 end

@@ -12,8 +12,8 @@ local lists = require "perilune.serve.lists"
 local problem = require "perilune.serve.problem"
 local registry = require "perilune.agent.registry"
 local requests = require "perilune.model.request"
+local run_ends = require "perilune.serve.run_ends"
 local run_jobs = require "perilune.serve.run_jobs"
-local run_object = require "perilune.agent.run"
 local runs = require "perilune.store.runs"
 local shape = require "perilune.serve.shape.responses.request"
 local stored = require "perilune.serve.stored_responses"
@@ -26,8 +26,6 @@ local toolset = require "perilune.agent.toolset"
 local must = errors.must
 
 local SEQUENCE_MAX = 1 << 40
--- How long the answer to a cancel waits for the run's end.
-local CANCEL_LOOKS, LOOK_SECONDS = 20, 0.1
 local WRITE_SECONDS = 30
 
 
@@ -226,13 +224,13 @@ local function replay(exchange, row, after)
   out:write(": " .. row.id .. "\n\n") -- the head goes out now, however long the next event takes
   local encoder = encoders.new(stored.identity(row.id, row.asked))
   send_all(out, encoder:start(is_background), after)
-  for event in run_object.get(exchange.app, row.id):events() do
+  for event in stored.events(db, row) do
     send_all(out, stored.feed(db, row.id, encoder, event), after)
     if encoder.is_over then
       return
     end
   end
-  send_all(out, stored.conclude(db, must(runs.get(db, row.id)), encoder), after)
+  send_all(out, stored.conclude(db, run_ends.row_now(db, row), encoder), after)
   if not encoder.is_over then
     send_waiting(out, encoder)
   end
@@ -294,27 +292,12 @@ local function retrieve(exchange)
 end
 
 
--- Asks a run to end, and waits a while until it has.
-local function end_run(exchange, row)
-  local db = exchange.server.db
-  run_object.get(exchange.app, row.id):cancel()
-  for _ = 1, CANCEL_LOOKS do
-    row = must(runs.get(db, row.id))
-    if row.finished_at then
-      break
-    end
-    task.sleep(LOOK_SECONDS)
-  end
-  return row
-end
-
-
 -- DELETE /v1/responses/{response_id}
 local function delete(exchange)
   local id = exchange.params.response_id
   local row = stored.get(exchange, id)
   if not row.finished_at then
-    end_run(exchange, row)
+    run_ends.end_run(exchange, row)
   end
   stored.delete(exchange.server.db, row)
   exchange:reply(200, { id = id, object = "response", deleted = true })
@@ -327,7 +310,7 @@ local function cancel(exchange)
   if not row.asked.echo.background then
     problem.invalid(nil, "Only a response that is made in the background can be cancelled.")
   elseif not row.finished_at then
-    row = end_run(exchange, row)
+    row = run_ends.end_run(exchange, row)
   end
   exchange:reply(200, stored.resource(exchange.server.db, row))
 end

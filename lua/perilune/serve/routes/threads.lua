@@ -2,8 +2,7 @@
 local errors = require "perilune.std.errors"
 local fields = require "perilune.serve.shape.assistants.fields"
 local objects = require "perilune.serve.shape.assistants.objects"
-local pages = require "perilune.store.pages"
-local run_object = require "perilune.agent.run"
+local run_ends = require "perilune.serve.run_ends"
 local thread_runs = require "perilune.serve.thread_runs"
 local threads = require "perilune.store.threads"
 
@@ -33,14 +32,10 @@ local function modify(exchange)
 end
 
 
--- A run that is under way ends first.
 local function delete(exchange)
-  local db, row = exchange.server.db, thread_runs.thread(exchange)
-  local newest = must(pages.runs(db, row, { limit = 1, order = "desc" }))[1]
-  if newest and not newest.finished_at then
-    run_object.get(exchange.app, newest.id):cancel()
-  end
-  must(threads.delete(db, row.id))
+  local row = thread_runs.thread(exchange)
+  run_ends.end_on_thread(exchange, row)
+  must(threads.delete(exchange.server.db, row.id))
   exchange:reply(200, objects.deleted("thread", row.id))
 end
 
