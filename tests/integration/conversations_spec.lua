@@ -175,8 +175,13 @@ describe("a conversation", function()
       while not model.requests[1] do
         task.sleep(0.01)
       end
-      local second = server:post("/v1/responses", body)
-      assert.same({ 400, "conversation_locked" }, { second.status, second.body.error.code })
+      for _, way in ipairs { {}, { stream = true }, { background = true }, { background = true, stream = true } } do
+        way.model, way.conversation, way.input = body.model, id, "Hi"
+        local second = server:post("/v1/responses", way)
+        local err = second.body.error
+        assert.same({ 400, "conversation_locked", "conversation" }, { second.status, err.code, err.param })
+        assert.is_nil(err.message:find("thread_", 1, true))
+      end
       assert.equal(400, server:post(items_path(id), { items = turns }).status)
       group:wait()
       assert.equal(200, first.status)

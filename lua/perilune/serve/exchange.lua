@@ -32,6 +32,7 @@ local ORDERED = { ordered = true }
 ---@field stream? perilune.serve.EventStream the answer, where it is one
 ---@field failure? perilune.serve.Answer what went wrong, in the stream too
 ---@field has_content? boolean something has come from a model: it is paid for
+---@field reword? fun(raised: any): perilune.Error? where the family of the route has words of its own for an error
 ---@field wants_copy? boolean the answer is kept for repeated requests
 ---@field copy? { status: integer, type: string, body: string }
 ---@field more_headers table<string, string> that this answer has besides

@@ -92,6 +92,7 @@ end
 -- The answer to what was raised. Once the answer has begun nothing can be said any more: the connection is cut, so that nobody takes
 -- what has come for the whole.
 local function answer_error(exchange, raised)
+  raised = exchange.reword and exchange.reword(raised) or raised
   local answer = problem.answer_of(raised)
   exchange.failure = answer
   local err = errors.wrap(raised)

@@ -96,14 +96,14 @@ end
 -- Answering
 
 -- Of a conversation that is busy OpenAI has a word of its own.
-local function locked(err, question)
-  if question.conversation and (err.code == "active_run" or err.code == "waiting_run") then
-    return problem.new {
+local function locked(conversation)
+  return function(raised)
+    local code = errors.wrap(raised).code
+    return (code == "active_run" or code == "waiting_run") and problem.new {
       status = 400, type = "invalid_request_error", code = "conversation_locked", param = "conversation", is_retryable = false,
-      message = ("Another response is being made in the conversation '%s'."):format(question.conversation),
-    }
+      message = ("Another response is being made in the conversation '%s'."):format(conversation),
+    } or nil
   end
-  return err
 end
 
 
@@ -130,14 +130,14 @@ end
 ---@field feed fun(event: table): table[]
 
 -- A stream that sends nothing before something has come, so that what fails before it is answered with a status.
-local function streamed(exchange, live, question)
+local function streamed(exchange, live)
   local out <close> = exchange:events()
   local events <close> = live.events
   local encoder, is_shown = live.encoder, false
   for event in events do
     exchange:note(event)
     if event.type == "error" and not out.has_begun then
-      error(locked(event.error, question), 0)
+      error(event.error, 0)
     elseif event.type ~= "attempt" and not is_shown then
       is_shown = true
       send_all(out, encoder:start(), -1)
@@ -153,13 +153,13 @@ local function streamed(exchange, live, question)
 end
 
 
-local function whole(exchange, live, question)
+local function whole(exchange, live)
   local events <close> = live.events
   live.encoder:start()
   for event in events do
     exchange:note(event)
     if event.type == "error" then
-      error(locked(event.error, question), 0)
+      error(event.error, 0)
     end
     live.feed(event)
   end
@@ -263,8 +263,9 @@ local function create(exchange)
   local answer = question.is_streamed and streamed or whole
   local is_kept = question.is_stored or question.conversation ~= nil
   if not is_kept and not question.previous and not name:find("^assistant/") then
-    return answer(exchange, ask_directly(exchange, question, name), question)
+    return answer(exchange, ask_directly(exchange, question, name))
   end
+  exchange.reword = question.conversation and locked(question.conversation) or nil
   local asked = asked_of(exchange, question, name)
   local place <close> = stored.place()
   local thread = place:thread(exchange, question, is_kept)
@@ -274,7 +275,7 @@ local function create(exchange)
   if question.is_background then
     return in_background(exchange, question, job)
   end
-  answer(exchange, live_run(exchange, job), question)
+  answer(exchange, live_run(exchange, job))
 end
 
 
