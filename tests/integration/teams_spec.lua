@@ -215,6 +215,14 @@ describe("a run that waits for a decision", function()
     assert.same({ "mcp_call", "function_call" }, { ended.output[1].type, ended.output[2].type })
   end)
 
+  it("cannot, where the answer is not to be kept", function()
+    local server <close> = kit.start { define = define { desk = { call "danger", call "danger" } } }
+    local answer = create(server, "desk", { store = false })
+    assert.same({ 409, "waiting_approval", "store" }, { answer.status, answer.body.error.code, answer.body.error.param })
+    local events = server:events("/v1/responses", { model = "assistant/teams_desk", input = "Hello", store = false, stream = true })
+    assert.matches("cannot wait", events[#events].data.message)
+  end)
+
   it("keeps the limit of calls that was asked for", function()
     local server <close> = kit.start { define = define { desk = { call "danger", call "echo", "End." } } }
     local ended = approve(server, create(server, "desk", { max_tool_calls = 1 }))

@@ -128,6 +128,11 @@ end
 ---@field events perilune.Stream of ours
 ---@field encoder perilune.serve.ResponseEncoder
 ---@field feed fun(event: table): table[]
+---@field is_kept? boolean
+
+-- Nobody can decide about a call of an answer that goes with its thread.
+local NOT_KEPT = "A call of the assistant needs a decision, and an answer that is not stored cannot wait for one: leave out `store`."
+
 
 -- A stream that sends nothing before something has come, so that what fails before it is answered with a status.
 local function streamed(exchange, live)
@@ -147,7 +152,9 @@ local function streamed(exchange, live)
       exchange.failure = problem.answer_of(event.error)
     end
   end
-  if not encoder.is_over then
+  if not live.is_kept and not encoder.is_over then
+    out:send(encoder:broken_off("waiting_approval", NOT_KEPT), "error")
+  elseif not encoder.is_over then
     send_waiting(out, encoder)
   end
 end
@@ -162,6 +169,11 @@ local function whole(exchange, live)
       error(event.error, 0)
     end
     live.feed(event)
+  end
+  if not live.is_kept and not live.encoder.is_over then
+    error(problem.new {
+      status = 409, type = "invalid_request_error", code = "waiting_approval", param = "store", message = NOT_KEPT, is_retryable = false,
+    }, 0)
   end
   exchange:reply(200, live.encoder:response())
 end
@@ -206,10 +218,10 @@ local function job_of(exchange, question, asked, thread)
 end
 
 
-local function live_run(exchange, job)
+local function live_run(exchange, job, is_kept)
   local db, encoder = exchange.server.db, encoders.new(stored.identity(job.run_id, job.asked))
   return {
-    events = jobs.stream(job), encoder = encoder,
+    events = jobs.stream(job), encoder = encoder, is_kept = is_kept,
     feed = function(event)
       return stored.feed(db, job.run_id, encoder, event)
     end,
@@ -275,7 +287,7 @@ local function create(exchange)
   if question.is_background then
     return in_background(exchange, question, job)
   end
-  answer(exchange, live_run(exchange, job))
+  answer(exchange, live_run(exchange, job, is_kept))
 end
 
 

@@ -2,6 +2,7 @@
 -- It is a function of the events and of what the response is called: a stream that somebody comes back to is made anew of the stored ones.
 local calls = require "perilune.serve.shape.responses.calls"
 local json = require "perilune.json"
+local limits = require "perilune.agent.limits"
 local resource = require "perilune.serve.shape.responses.resource"
 
 local M = {}
@@ -258,11 +259,6 @@ end
 
 local reasons = { length = "max_output_tokens", content_filter = "content_filter" }
 
--- Limits of a run (agent/limits.lua). An incomplete response knows no other limit than that of tokens.
-local is_limit = {
-  max_steps = true, loop = true, budget_tokens = true, budget_cost = true, budget_seconds = true, budget_tool_calls = true,
-}
-
 local waits = { waiting_tool = true, waiting_approval = true }
 
 
@@ -270,7 +266,8 @@ function on.stop(self, event)
   if waits[event.raw] then
     return -- somebody has to decide; then it goes on
   end
-  self.reason = reasons[event.reason] or event.reason == "other" and is_limit[event.raw] and "max_output_tokens" or nil
+  -- an incomplete response knows no other limit than that of tokens
+  self.reason = reasons[event.reason] or event.reason == "other" and limits.words[event.raw] and "max_output_tokens" or nil
   finish(self, self.reason and "incomplete" or "completed")
 end
 
