@@ -276,8 +276,10 @@ describe("what a key pays", function()
     server:sign_in(1000 * CREDIT)
     for _ = 1, #counts do
       local before = server:balance()
-      assert.are.equal(200, chat(server, { model = MODEL, max_tokens = 500 }).status)
+      local answer = chat(server, { model = MODEL, max_tokens = 500 })
+      assert.are.equal(200, answer.status)
       local cost = before - server:balance()
+      assert.are.equal(cost, answer.body.usage.total_tokens * CREDIT // 1000)
       assert.is_true(cost > CREDIT // 10 and cost < CREDIT, cost) -- 100 words, a credit for a thousand tokens
     end
     assert.are.equal(200, server:get("/v1/credits/stats").status)

@@ -22,6 +22,8 @@ local metatable = { __name = "perilune.serve.billing", __index = methods }
 local WRITE_SECONDS = 30
 -- Others spend from the same account meanwhile: how often a smaller question is tried.
 local HOLD_TRIES = 3
+-- No answer has so many tokens: a count above it is a mistake.
+local TOKENS_ABSURD = 50000000
 
 
 ---@class perilune.BillingOptions
@@ -123,10 +125,10 @@ end
 
 
 -- What the answer used: as it was said, when that can be (a text has tokens), or counted here.
-function seen:used(limit_tokens)
+function seen:used()
   local said = self.usage
-  local is_sound = said and said.prompt_tokens >= 0 and said.completion_tokens >= 0 and said.prompt_tokens <= limit_tokens
-    and said.completion_tokens <= limit_tokens - said.prompt_tokens and (said.completion_tokens > 0 or self.bytes == 0)
+  local is_sound = said and said.prompt_tokens >= 0 and said.completion_tokens >= 0 and said.prompt_tokens <= TOKENS_ABSURD
+    and said.completion_tokens <= TOKENS_ABSURD - said.prompt_tokens and (said.completion_tokens > 0 or self.bytes == 0)
   if is_sound then
     return said
   end
@@ -136,9 +138,6 @@ function seen:used(limit_tokens)
   end
   return { prompt_tokens = prompt, completion_tokens = completion, total_tokens = prompt + completion, estimated = true }
 end
-
-
-local TOKENS_ABSURD = 50000000
 
 
 -- What is charged of an answer that ended so.
@@ -157,7 +156,7 @@ local function settle(self, outcome)
   self.is_settled = true
   local attempts = options.writes_attempts and self.inner.rows or nil
   local has_answered = outcome == "ok" or self.bytes > 0 or self.calls > 0
-  local usage = (key.account_no ~= 0 or key.limits.tokens) and self:used(TOKENS_ABSURD) or nil
+  local usage = self.is_counted and self:used() or nil
   if usage and has_answered then
     quota.spend(key, usage.prompt_tokens + usage.completion_tokens)
   end
@@ -192,6 +191,7 @@ function methods:stream(request, limits)
   local key = options.key
   local state = setmetatable({
     options = options, id = options.charge_id(), request = request, bytes = 0, calls = 0, is_settled = false, started = clock.mono(),
+    is_counted = key.account_no ~= 0 or key.limits.tokens ~= nil,
   }, seen)
   if key.account_no ~= 0 then
     state.rate = pricing.rate(options.settings, options.name, options.label)
@@ -208,6 +208,9 @@ function methods:stream(request, limits)
     local event = inner:pull()
     if event then
       state:note(event)
+      if event.type == "usage" and state.is_counted then
+        event = { type = "usage", usage = state:used() } -- what is shown is what is charged
+      end
       if observe then
         observe(state, event)
       end
