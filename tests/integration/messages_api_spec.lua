@@ -144,6 +144,18 @@ describe("a message", function()
     end)
   end)
 
+  it("keeps the order of a call's arguments, there and back", function()
+    local arguments = '{"zeta":1,"alpha":{"b":2,"a":3}}'
+    with_upstream({ replay.whole(replay.calls { { id = "call_1", name = "f", arguments = arguments } }) }, function(server, upstream)
+      assert.matches('"input":' .. arguments, server:post("/v1/messages", body_of()).text, 1, true)
+      local messages = '[{"role":"user","content":"Hi"},'
+        .. '{"role":"assistant","content":[{"type":"tool_use","id":"c","name":"f","input":%s}]},'
+        .. '{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"ok"}]}]'
+      server:post("/v1/messages", ('{"model":"%s","max_tokens":9,"messages":%s}'):format(GPT, messages:format(arguments)))
+      assert.are.equal(arguments, upstream.requests[2].body.messages[2].tool_calls[1]["function"].arguments)
+    end)
+  end)
+
   it("of a Claude brings its signed thoughts, and takes them back, also under another name", function()
     local define = function(perilune)
       perilune.alias("clever", { CLAUDE })

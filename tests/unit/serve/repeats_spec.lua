@@ -14,11 +14,11 @@ local question = { model = "openai/gpt-4o-mini", stream = true, messages = { { r
 
 
 -- A server whose provider answers so, one answer after the other, a credit for each; its customer has ten.
-local function with_answers(answers, run)
+local function with_answers(answers, run, define)
   failover.reset()
   local upstream <close> = replay.serve(answers)
   local bands = { all = { models = { "*" }, request = 1 } }
-  local server <close> = kit.start { settings = kit.asking(upstream, { credits = { bands = bands } }) }
+  local server <close> = kit.start { settings = kit.asking(upstream, { credits = { bands = bands } }), define = define }
   server:sign_in(10 * CREDIT)
   run(server, upstream)
 end
@@ -85,6 +85,17 @@ describe("a request with an Idempotency-Key that was used before", function()
       end)
       assert_lost(ask(server))
       assert.are.same({ 1, 9 * CREDIT }, { #upstream.requests, server:balance() })
+    end)
+  end)
+
+  it("is told so when an assistant's answer, which was to come as a whole, broke off", function()
+    local asked = { model = "assistant/bob", messages = question.messages }
+    with_answers({ replay.broken(replay.text("one two three four five six seven eight"), 900, "reset") }, function(server, upstream)
+      assert.are.equal(502, server:post("/v1/chat/completions", asked, KEY).status)
+      assert_lost(server:post("/v1/chat/completions", asked, KEY))
+      assert.are.same({ 1, 9 * CREDIT }, { #upstream.requests, server:balance() })
+    end, function(perilune)
+      perilune.assistant { name = "bob", model = question.model }
     end)
   end)
 
