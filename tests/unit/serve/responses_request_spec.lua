@@ -127,6 +127,22 @@ describe("a body of the Responses API", function()
     assert.same({ { name = "f", description = "d", parameters = { type = "object" }, strict = true } }, question.tools)
   end)
 
+  it("gives the model no other tools than those that are allowed", function()
+    local tools = {}
+    for position, name in ipairs { "a", "b", "c" } do
+      tools[position] = { type = "function", name = name }
+    end
+    for _, mode in ipairs { "auto", "required" } do
+      local choice = { type = "allowed_tools", mode = mode, tools = json.array {
+        { type = "function", name = "c" }, { type = "function", name = "a" },
+      } }
+      local question = read { tools = tools, tool_choice = choice }
+      assert.same({ { name = "a" }, { name = "c" } }, question.tools)
+      assert.equal(mode, question.options.tool_choice)
+      assert.same({ 3, choice }, { #question.echo.tools, question.echo.tool_choice })
+    end
+  end)
+
   it("shows again what was asked, and the rest with its defaults", function()
     local echo = read({ instructions = "Be brief.", tools = { { type = "function", name = "f" } }, text = { verbosity = "low" } }).echo
     assert.equal("Be brief.", echo.instructions)
@@ -171,6 +187,15 @@ describe("a body of the Responses API", function()
     ["a format that there is not"] = { { text = { format = { type = "poem" } } }, "text.format" },
     ["a schema without a name"] = { { text = { format = { type = "json_schema", schema = {} } } }, "text.format" },
     ["a choice of a kind that there is not"] = { { tool_choice = { type = "mcp" } }, "tool_choice", "unsupported_parameter" },
+    ["a choice among tools that are not there"] = { { tools = { { type = "function", name = "f" } }, tool_choice = {
+      type = "allowed_tools", mode = "auto", tools = { { type = "function", name = "g" } },
+    } }, "tool_choice.tools[0]" },
+    ["a choice among tools of a kind that there is not"] = { { tools = { { type = "function", name = "f" } }, tool_choice = {
+      type = "allowed_tools", mode = "none", tools = { { type = "function", name = "f" } },
+    } }, "tool_choice.mode" },
+    ["a choice among an assistant's tools"] = { { model = "assistant/a", tool_choice = {
+      type = "allowed_tools", mode = "auto", tools = { { type = "function", name = "f" } },
+    } }, "tool_choice", "unsupported_parameter" },
     ["metadata that is no text"] = { { metadata = { a = 1 } }, "metadata" },
     ["metadata that is long"] = { { metadata = { a = ("x"):rep(3000) } }, "metadata" },
     ["text that is no UTF-8"] = { { input = "\xff" }, "input" },

@@ -36,7 +36,8 @@ local TOOLS_MAX = 128
 ---@field model? any as it was given
 ---@field messages perilune.Message[]
 ---@field options table of a request, without messages and tools
----@field tools { name: string, description: string?, parameters: table?, strict: boolean? }[] of the client
+---@field tools { name: string, description: string?, parameters: table?, strict: boolean? }[] of the client, those that may
+---be called
 ---@field instructions? string
 ---@field echo table what the response shows again
 ---@field is_streamed boolean
@@ -136,6 +137,36 @@ local function choice_of(choice)
   end
   problem.invalid("tool_choice", ("A tool_choice of the type '%s' is not known here."):format(tostring(choice.type)),
     "unsupported_parameter")
+end
+
+
+-- Of the tools those that the choice allows. An assistant's own are not known here, so a choice among them cannot be kept.
+local function allowed_of(given, tools)
+  local choice = given.tool_choice
+  if type(choice) ~= "table" or choice.type ~= "allowed_tools" then
+    return tools
+  elseif type(given.model) == "string" and given.model:find("^assistant/") then
+    problem.invalid("tool_choice", "A tool_choice of the type allowed_tools cannot be had with an assistant.", "unsupported_parameter")
+  elseif choice.mode ~= "auto" and choice.mode ~= "required" then
+    problem.invalid("tool_choice.mode", "'tool_choice.mode' must be \"auto\" or \"required\".")
+  elseif type(choice.tools) ~= "table" or not choice.tools[1] then
+    problem.invalid("tool_choice.tools", "'tool_choice.tools' must be a list of one tool at least.")
+  end
+  local names, is_allowed, allowed = {}, {}, {}
+  for _, tool in ipairs(tools) do
+    names[tool.name] = true
+  end
+  for position, one in ipairs(choice.tools) do
+    local where = ("tool_choice.tools[%d]"):format(position - 1)
+    if type(one) ~= "table" or one.type ~= "function" or not names[one.name] then
+      problem.invalid(where, ("'%s' must name a function that is among the tools."):format(where))
+    end
+    is_allowed[one.name] = true
+  end
+  for _, tool in ipairs(tools) do
+    allowed[#allowed + 1] = is_allowed[tool.name] and tool or nil
+  end
+  return allowed
 end
 
 
@@ -270,7 +301,7 @@ function M.read(body, resolve)
   M.metadata(given.metadata)
   local question = {
     model = given.model, messages = given.input ~= nil and input.messages("input", given.input, resolve) or {},
-    options = options_of(given), tools = tools_of(given.tools), instructions = given.instructions, echo = echo_of(given),
+    options = options_of(given), tools = allowed_of(given, tools_of(given.tools)), instructions = given.instructions, echo = echo_of(given),
     is_streamed = given.stream == true, is_background = given.background == true, is_stored = given.store ~= false,
     previous = given.previous_response_id, conversation = conversation_of(given.conversation), calls_max = given.max_tool_calls,
   }
