@@ -186,7 +186,7 @@ describe("the Assistants family", function()
       local answer = server:post("/v1/assistants", {
         model = "offline/demo", tools = { { type = "function", ["function"] = { name = "f", parameters = malformed } } },
       })
-      refused(400, "invalid_value", answer)
+      assert.equal("tools[0].function.parameters", refused(400, "invalid_value", answer).param)
       assert.matches("town", answer.body.error.message)
     end)
   end)

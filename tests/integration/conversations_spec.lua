@@ -1,4 +1,5 @@
 -- Conversations over HTTP: threads whose messages are items.
+local json = require "perilune.json"
 local keys = require "perilune.store.keys"
 local kit = require "tests.support.server"
 local task = require "perilune.sys.task"
@@ -81,7 +82,8 @@ describe("a conversation", function()
         many[position] = { role = "user", content = "x" }
       end
       local id = create(server, {}).id
-      for _, body in ipairs { { items = many }, { items = "x" }, { items = { { type = "poem" } } }, { metadata = { a = 1 } } } do
+      for _, body in ipairs { { items = many }, { items = "x" }, { items = { { type = "poem" } } }, { metadata = { a = 1 } },
+        { metadata = json.array {} } } do
         assert.equal(400, server:post("/v1/conversations", body).status)
       end
       for _, body in ipairs { { items = many }, { items = {} }, {} } do
@@ -159,6 +161,15 @@ describe("a conversation", function()
       local next_one = server:post("/v1/responses", { model = "offline/demo", previous_response_id = answer.id, input = "Three" }).body
       assert.matches("This is message 3", next_one.output[1].content[1].text)
       assert.is_nil((list(server, id)):find("Three", 1, true)) -- it went on elsewhere
+    end)
+  end)
+
+  it("asks no model when nothing was said in it yet", function()
+    with_server(function(server)
+      local answer = server:post("/v1/responses", { model = "offline/demo", conversation = create(server, {}).id, input = {
+        { type = "function_call_output", call_id = "c", output = "1" },
+      } })
+      assert.same({ 400, "input" }, { answer.status, answer.body.error.param })
     end)
   end)
 

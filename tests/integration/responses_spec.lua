@@ -303,6 +303,12 @@ describe("POST /v1/responses", function()
         { { input = "Hi", previous_response_id = "resp_x" }, 400, "previous_response_not_found" },
         { { input = "Hi", conversation = "conv_x" }, 404, "not_found" },
         { { input = "Hi", tools = { { type = "function", name = "f", parameters = { type = "moon" } } } }, 400, "invalid_value" },
+        { { input = "Hi", tools = { { type = "function", name = "f", parameters = {
+          type = "object", properties = { city = { type = "town" } },
+        } } } }, 400, "invalid_value" },
+        { { input = { { type = "function_call_output", call_id = "c", output = "1" } } }, 400, "invalid_value" },
+        { { input = { { role = "assistant", content = "Hi" } } }, 400, "invalid_value" },
+        { { input = { { role = "assistant", content = "Hi" } }, store = false }, 400, "invalid_value" },
         { { input = "Hi", tools = { weather }, tool_choice = { type = "function", name = "other" } }, 400, "invalid_value" },
       }
       for _, case in ipairs(cases) do

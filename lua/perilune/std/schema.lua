@@ -48,23 +48,25 @@ local metatable = { __name = "perilune.schema", __index = methods }
 ---@field validate fun(self: perilune.Validator, value: any): true|nil, perilune.SchemaMiss[]?
 
 
-local function malformed(where, message)
-  error(errors.new { kind = "schema", code = "malformed", message = ("schema at %s: %s"):format(where, message) }, 0)
+local function malformed(compiler, where, message)
+  error(errors.new {
+    kind = "schema", code = "malformed", param = compiler.param, message = ("schema at %s: %s"):format(where, message),
+  }, 0)
 end
 
 
--- A compiler is { root, schemas, ignored }: `schemas` maps each schema table to its check, so that references meet it.
+-- A compiler is { root, schemas, ignored, param }: `schemas` maps each schema table to its check, so that references meet it.
 local compile
 
 
 -- "#/$defs/day" -> the schema it points to.
 local function resolve(compiler, where, reference)
   if type(reference) ~= "string" then
-    malformed(where, "$ref must be a string")
+    malformed(compiler, where, "$ref must be a string")
   end
   local pointer = reference:match("^#(.*)$")
   if not pointer or pointer ~= "" and pointer:sub(1, 1) ~= "/" then
-    malformed(where, ("$ref %q: only references inside the schema (#/$defs/…) are followed"):format(reference))
+    malformed(compiler, where, ("$ref %q: only references inside the schema (#/$defs/…) are followed"):format(reference))
   end
   local target = compiler.root
   for token in pointer:gmatch("/([^/]*)") do
@@ -77,7 +79,7 @@ local function resolve(compiler, where, reference)
     target = json.is_array(target) and target[(tonumber(key) or -1) + 1] or target[key]
   end
   if type(target) ~= "table" and type(target) ~= "boolean" then
-    malformed(where, ("$ref %q points to nothing"):format(reference))
+    malformed(compiler, where, ("$ref %q points to nothing"):format(reference))
   end
   return target
 end
@@ -87,7 +89,7 @@ end
 local function context_for(compiler, schema, where)
   return {
     schema = schema,
-    fail = function(message) malformed(where, message) end,
+    fail = function(message) malformed(compiler, where, message) end,
     compile = function(inner, ...)
       local path = where
       for _, key in ipairs { ... } do
@@ -136,7 +138,7 @@ function compile(compiler, schema, where)
   if type(schema) == "boolean" then
     return schema and accept_all or accept_nothing
   elseif type(schema) ~= "table" or json.is_array(schema) then
-    malformed(where, "must be an object or a boolean, is " .. value_of.show(schema))
+    malformed(compiler, where, "must be an object or a boolean, is " .. value_of.show(schema))
   elseif compiler.schemas[schema] then
     return compiler.schemas[schema]
   end
@@ -230,12 +232,13 @@ end
 ---Makes a validator out of a schema: a table, a boolean, or json.raw. Raises an error of kind `schema` when it is malformed.
 ---The schema must not be changed afterwards.
 ---@param schema table|boolean|userdata
+---@param param? string the field that holds it, for the error
 ---@return perilune.Validator
-function M.compile(schema)
+function M.compile(schema, param)
   if json.is_raw(schema) then
     schema = assert(json.decode(tostring(schema))) -- was validated when it was made
   end
-  local compiler = { root = schema, schemas = {}, ignored = {} }
+  local compiler = { root = schema, schemas = {}, ignored = {}, param = param }
   local check = compile(compiler, schema, "$")
   return setmetatable({ check = check, ignored = compiler.ignored }, metatable)
 end

@@ -196,10 +196,24 @@ describe("a body of the Responses API", function()
     ["a choice among an assistant's tools"] = { { model = "assistant/a", tool_choice = {
       type = "allowed_tools", mode = "auto", tools = { { type = "function", name = "f" } },
     } }, "tool_choice", "unsupported_parameter" },
+    ["a choice that there is not"] = { { tool_choice = "banana" }, "tool_choice" },
+    ["an effort that is a number"] = { { reasoning = { effort = 5 } }, "reasoning.effort" },
+    ["a format that is a word"] = { { text = { format = "json" } }, "text.format" },
+    ["a truncation that there is not"] = { { truncation = "banana" }, "truncation" },
+    ["a conversation without an id"] = { { conversation = {} }, "conversation" },
+    ["a conversation that is a list"] = { { conversation = json.array() }, "conversation" },
+    ["metadata that is a list"] = { { metadata = json.array() }, "metadata" },
     ["metadata that is no text"] = { { metadata = { a = 1 } }, "metadata" },
     ["metadata that is long"] = { { metadata = { a = ("x"):rep(3000) } }, "metadata" },
     ["text that is no UTF-8"] = { { input = "\xff" }, "input" },
   }
+  it("is refused for a schema that is malformed, with the tool that has it", function()
+    local malformed = { type = "object", properties = { city = { type = "town" } } }
+    local tools = { { type = "function", name = "f" }, { type = "function", name = "g", parameters = malformed } }
+    local ok, err = pcall(read, { tools = tools })
+    assert.same({ false, "schema", "tools[1].parameters" }, { ok, err.kind, err.param })
+  end)
+
   for name, case in pairs(wrong) do
     it("is refused for " .. name .. ", which is named", function()
       local answer = refusal(case[1])

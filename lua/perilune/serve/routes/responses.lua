@@ -93,6 +93,15 @@ local function asked_of(exchange, question, name)
 end
 
 
+-- Results of calls alone, and answers alone, are no question to a model that has heard nothing yet.
+local function check_messages(exchange, question)
+  local is_empty = not question.previous and not context.build(question.messages, question.instructions)[1]
+  if is_empty and (not question.conversation or stored.conversation(exchange, question.conversation).next_seq == 1) then
+    problem.invalid("input", "There are no messages: 'input' has nothing that a model could answer.")
+  end
+end
+
+
 -- Answering
 
 -- Of a conversation that is busy OpenAI has a word of its own.
@@ -182,10 +191,7 @@ end
 -- What asks the model itself: nothing is stored.
 local function ask_directly(exchange, question, name)
   check_choice(question)
-  local request, err = requests.new(context.build(question.messages, question.instructions), question.options)
-  if not request then
-    problem.invalid(err.message:match("'([%w_]+)'"), (err.message:gsub("^request: ", "")))
-  end
+  local request = must(requests.new(context.build(question.messages, question.instructions), question.options))
   request.tools, request.stream = question.tools[1] and question.tools or nil, question.is_streamed
   local encoder = encoders.new {
     id = token.id("resp"), created_at = math.floor(clock.wall()), model = name, echo = question.echo,
@@ -272,6 +278,7 @@ end
 local function create(exchange)
   local question = read(exchange)
   local name = exchange:model_named(question.model)
+  check_messages(exchange, question)
   local answer = question.is_streamed and streamed or whole
   local is_kept = question.is_stored or question.conversation ~= nil
   if not is_kept and not question.previous and not name:find("^assistant/") then

@@ -182,7 +182,7 @@ local function parameters_of(described, param)
   if not parameters or next(parameters) == nil then
     return nil
   end
-  schema.compile(parameters)
+  schema.compile(parameters, param .. ".parameters")
   return parameters
 end
 

@@ -4,6 +4,7 @@ local input = require "perilune.serve.shape.responses.input"
 local json = require "perilune.json"
 local problem = require "perilune.serve.problem"
 local requests = require "perilune.model.request"
+local schema = require "perilune.std.schema"
 
 local M = {}
 
@@ -26,6 +27,11 @@ local types = {
 }
 
 local formats = { text = true, json_object = true, json_schema = true }
+local choices = { auto = true, none = true, required = true }
+local truncations = { auto = true, disabled = true }
+
+-- Our options where a client calls them otherwise.
+local client_names = { max_tokens = "max_output_tokens", reasoning_effort = "reasoning.effort" }
 
 local METADATA_PAIRS_MAX = 16
 local METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX = 64 * 4, 512 * 4 -- 64 and 512 characters
@@ -73,7 +79,8 @@ function M.metadata(metadata)
     return nil
   end
   local count = 0
-  for name, value in pairs(type(metadata) == "table" and metadata or { false }) do
+  local is_object = type(metadata) == "table" and not json.is_array(metadata)
+  for name, value in pairs(is_object and metadata or { false }) do
     count = count + 1
     if type(name) ~= "string" or type(value) ~= "string" then
       problem.invalid("metadata", "'metadata' must be an object whose values are texts.")
@@ -107,6 +114,8 @@ local function tool_of(where, tool, names)
   local parameters = tool.parameters
   if parameters ~= nil and parameters ~= null and not is_schema(parameters) then
     problem.invalid(where .. ".parameters", ("'%s.parameters' must be a JSON Schema of the type object."):format(where))
+  elseif type(parameters) == "table" then
+    schema.compile(parameters, where .. ".parameters")
   end
   return {
     name = tool.name, description = type(tool.description) == "string" and tool.description or nil,
@@ -128,8 +137,10 @@ end
 
 
 local function choice_of(choice)
-  if type(choice) ~= "table" then
+  if choice == nil or choices[choice] then
     return choice
+  elseif type(choice) ~= "table" then
+    problem.invalid("tool_choice", "'tool_choice' must be \"auto\", \"none\", \"required\", or an object.")
   elseif choice.type == "function" then
     return { name = choice.name }
   elseif choice.type == "allowed_tools" then
@@ -173,7 +184,11 @@ end
 -- text.format as chat completions have it, which is our own form.
 local function format_of(text)
   local format = text and text.format
-  if type(format) ~= "table" or format.type == "text" then
+  if format == nil or format == null then
+    return nil
+  elseif type(format) ~= "table" then
+    problem.invalid("text.format", "'text.format' must be an object.")
+  elseif format.type == "text" then
     return nil
   elseif not formats[format.type] then
     problem.invalid("text.format", ("The format '%s' is not known; it is text, json_object or json_schema."):format(tostring(format.type)))
@@ -248,13 +263,14 @@ end
 
 -- The id of a conversation: the text, or an object that holds it.
 local function conversation_of(conversation)
+  local id = conversation
   if type(conversation) == "table" then
-    conversation = conversation.id
+    id = conversation.id
   end
-  if conversation ~= nil and type(conversation) ~= "string" then
+  if conversation ~= nil and type(id) ~= "string" then
     problem.invalid("conversation", "'conversation' must be the id of a conversation.")
   end
-  return conversation
+  return id
 end
 
 
@@ -272,8 +288,10 @@ local function check(question)
   end
   local is_right, err = requests.check(sample)
   if not is_right then
-    local message = err.message:gsub("^request: ", ""):gsub("'max_tokens'", "'max_output_tokens'")
-    problem.invalid(message:match("'([%w_]+)'") or "input", message)
+    local message = err.message:gsub("^request: ", "")
+    local option = message:match("^option '([%w_]+)'")
+    local name = client_names[option] or option
+    problem.invalid(name or "input", option and message:gsub(option, name, 1) or message)
   end
 end
 
@@ -285,6 +303,8 @@ local function refuse_what_is_not_there(given)
   elseif given.conversation ~= nil and given.previous_response_id ~= nil then
     problem.invalid("previous_response_id", "'previous_response_id' and 'conversation' cannot be used together.",
       "mutually_exclusive_parameters")
+  elseif given.truncation and not truncations[given.truncation] then
+    problem.invalid("truncation", "'truncation' must be \"auto\" or \"disabled\".")
   elseif given.background and given.store == false then
     problem.invalid("background", "A response in the background must be stored: 'store' must be true.")
   end
