@@ -214,6 +214,15 @@ describe("the Assistants family", function()
       refused(404, "not_found", server:get(("/v1/threads/%s/messages/msg_%s_3"):format(thread, thread:sub(8))))
     end)
 
+    it("of the user are shown whatever they say", function()
+      local server <close> = start()
+      local path = ("/v1/threads/%s/messages"):format(thread_with(server, "one"))
+      local made = ok(server:post(path, { role = "user", content = " " }))
+      assert.equal(" ", made.content[1].text.value)
+      assert.same(made, ok(server:get(path .. "/" .. made.id)))
+      assert.same({ " ", "one" }, texts_of(ok(server:get(path))))
+    end)
+
     it("that are deleted are sent to no model", function()
       local server <close>, model = start { "One.", "Two." }
       local thread = thread_with(server, "the secret", "hello")
@@ -252,6 +261,7 @@ describe("the Assistants family", function()
     it("have steps and messages that are called as their stream has called them", function()
       local answers = {
         { text = "Let me look.", tool_calls = { { name = "look", arguments = {} }, { name = "look", arguments = {} } } },
+        { text = "\n\n", tool_calls = { { name = "look", arguments = {} } } },
         { tool_calls = { { name = "look", arguments = {} } } }, "Snow.",
       }
       local server <close> = start(answers, {
@@ -277,12 +287,12 @@ describe("the Assistants family", function()
         assert.same(step, ok(server:get(("/v1/threads/%s/runs/%s/steps/%s"):format(thread, run.id, step.id))))
       end
       assert.same(made, listed)
-      assert.equal(4, #listed)
+      assert.equal(6, #listed)
       assert.is_true(steps.data[1].usage.total_tokens > 0)
       for _, one in ipairs(said) do
         assert.equal(one[2], ok(server:get(("/v1/threads/%s/messages/%s"):format(thread, one[1]))).content[1].text.value)
       end
-      assert.equal(2, #said)
+      assert.equal(3, #said)
       assert.same(run, ok(server:get(("/v1/threads/%s/runs/%s"):format(thread, run.id))))
       local page = ok(server:get(("/v1/threads/%s/runs/%s/steps?order=asc&limit=2&after=%s"):format(thread, run.id, listed[1][1])))
       assert.same({ { listed[2][1], listed[3][1] }, true }, { ids_of(page), page.has_more })

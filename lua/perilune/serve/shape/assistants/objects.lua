@@ -130,16 +130,16 @@ local function content_of(message)
 end
 
 
----Does a message say something? Results of tools, and answers that do nothing but call some, are steps.
+---Is it shown as a message? Results of tools, and answers that do nothing but call some, are steps. A stream that has announced a
+---message cannot take it back, so of an answer the smallest piece of text counts.
 ---@param message perilune.Message
 ---@return boolean
 function M.is_said(message)
-  if message.role ~= "user" and message.role ~= "assistant" then
-    return false
+  if message.role ~= "assistant" then
+    return message.role == "user"
   end
   local content = message.content
-  return type(content) == "string" and content:find("%S") ~= nil or type(content) == "table" and content[1] ~= nil
-    or (message.refusal or "") ~= ""
+  return type(content) == "string" and content ~= "" or type(content) == "table" and content[1] ~= nil or (message.refusal or "") ~= ""
 end
 
 
