@@ -437,6 +437,46 @@ describe("the Assistants family", function()
       assert.equal(json.null, run_to(server, "completed", thread, { max_completion_tokens = 2 }).incomplete_details)
     end)
 
+    -- What a stream has shown of a run's steps and messages last, and what is shown of them afterwards.
+    local function both_views(server, path, events)
+      local shown, kept = {}, {}
+      for _, event in ipairs(events) do
+        local kind = event.event:match("^thread%.(%l+)%.[%l_]+$") == "message" and "message" or event.event:match("^thread%.run%.(step)")
+        if kind and not event.event:find("delta", 1, true) then
+          local suffix = kind == "step" and "/runs/" .. event.data.run_id .. "/steps/" or "/messages/"
+          local one = ok(server:get(path .. suffix .. event.data.id))
+          local id = one.id
+          shown[id] = { event.data.status, event.data.incomplete_details or event.data.step_details }
+          kept[id] = { one.status, one.incomplete_details or one.step_details }
+        end
+      end
+      return shown, kept
+    end
+
+    it("show the same in their stream and afterwards, also where they were cut or met a limit", function()
+      local server <close> = start({
+        { text = "Half of", finish_reason = "length" }, {
+          text = "I look.", tool_calls = { { name = "look", arguments = {} }, { name = "look", arguments = {} } },
+        },
+      }, {
+        budget = { tool_calls = 1 },
+        tools = { require("perilune").tool { name = "look", description = "look", run = function() return "snow" end } },
+      })
+      local thread = thread_with(server, "one")
+      local path, ends = "/v1/threads/" .. thread, {}
+      for position, limit in ipairs { 2, 1000 } do
+        local events = server:events(path .. "/runs", { assistant_id = "helper", stream = true, max_completion_tokens = limit })
+        local shown, kept = both_views(server, path, events)
+        assert.same(kept, shown)
+        ends[position] = {}
+        for _, one in pairs(kept) do
+          table.insert(ends[position], one[1])
+        end
+        table.sort(ends[position])
+      end
+      assert.same({ { "completed", "incomplete" }, { "completed", "completed", "failed" } }, ends)
+    end)
+
     it("that fail say why, with what was said until then", function()
       local server <close> = start { { text = "Half of it", error = { kind = "rate_limit", message = "slow down" } } }
       local thread = thread_with(server, "one")

@@ -88,6 +88,20 @@ local function reason_of(db, row)
 end
 
 
+---Is this answer the one at which a run was cut: its last one?
+---@param db perilune.Database
+---@param row perilune.RunRow
+---@param stored perilune.StoredMessage
+---@return boolean
+function M.is_cut(db, row, stored)
+  if row.status ~= "completed" or not reason_of(db, row) then
+    return false
+  end
+  local following = must(messages.list(db, row.thread_id, { after = stored.seq, limit = 1, is_whole = true }))[1]
+  return not following or following.run_id ~= row.id
+end
+
+
 ---The object of a run.
 ---@param db perilune.Database
 ---@param row perilune.RunRow

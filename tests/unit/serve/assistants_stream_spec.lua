@@ -20,15 +20,16 @@ local function new(options)
 end
 
 
--- All events for a run that ends so.
-local function encode(list, status, encoder)
+-- All events for a run that is shown to end so; its row may have another status.
+local function encode(list, status, encoder, row_status)
   encoder = encoder or new()
   local events = encoder.step and {} or encoder:created()
   for _, event in ipairs(list) do
     local more = encoder:feed(event)
     table.move(more, 1, #more, #events + 1, events)
   end
-  local row = { id = run.id, error = status == "failed" and { kind = "rate_limit", message = "slow down" } or nil }
+  local err = status == "failed" and { kind = "rate_limit", message = "slow down" } or nil
+  local row = { id = run.id, status = row_status or status or "completed", error = err }
   local more = encoder:finish(row, { id = run.id, status = status or "completed" })
   table.move(more, 1, #more, #events + 1, events)
   return events
@@ -193,9 +194,10 @@ describe("the stream of a run", function()
       assert.equal("thread.run." .. status, events[#events].name)
     end
     assert.equal("rate_limit_exceeded", find(encode({ start, say "x" }, "failed"), "run.step.failed").last_error.code)
-    local cut = encode({ start, say "x" }, "incomplete")
+    local cut = encode({ start, say "x" }, "incomplete", nil, "completed")
     assert.equal("max_tokens", find(cut, "message.incomplete").incomplete_details.reason)
     assert.is_table(find(cut, "run.step.completed"))
+    assert.is_table(find(encode({ start, say "x" }, "incomplete"), "message.completed")) -- a limit of the run, met after it
   end)
 
   it("puts a refusal beside the text", function()

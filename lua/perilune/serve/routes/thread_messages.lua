@@ -16,11 +16,13 @@ local must = errors.must
 
 -- The object of a message; `known` has the runs that were read already.
 local function show(exchange, thread, stored, known)
-  local id = stored.role == "assistant" and stored.run_id
-  if id then
-    known[id] = known[id] or must(runs.get(exchange.server.db, id))
+  local db, id = exchange.server.db, stored.role == "assistant" and stored.run_id
+  if not id then
+    return objects.message(thread.id, stored)
   end
-  return objects.message(thread.id, stored, id and known[id] or nil)
+  local run = known[id] or must(runs.get(db, id))
+  known[id] = run
+  return objects.message(thread.id, stored, run, thread_runs.is_cut(db, run, stored))
 end
 
 

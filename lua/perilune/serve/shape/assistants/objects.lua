@@ -150,14 +150,15 @@ local reasons = { cancelled = "run_cancelled", expired = "run_expired" }
 ---@param thread_id string
 ---@param stored perilune.StoredMessage
 ---@param run? perilune.RunRow that said it
+---@param is_cut? boolean the run allowed it no more tokens
 ---@return table
-function M.message(thread_id, stored, run)
-  local is_whole = stored.status ~= "partial"
+function M.message(thread_id, stored, run, is_cut)
+  local is_whole = stored.status ~= "partial" and not is_cut
   local is_of_run = run ~= nil and stored.role == "assistant"
   return {
     id = ids.message(thread_id, stored.seq), object = "thread.message", created_at = seconds(stored.created_at), thread_id = thread_id,
     status = is_whole and "completed" or "incomplete",
-    incomplete_details = is_whole and null or { reason = reasons[run and run.status] or "run_failed" },
+    incomplete_details = is_whole and null or { reason = is_cut and "max_tokens" or reasons[run and run.status] or "run_failed" },
     completed_at = is_whole and seconds(stored.created_at) or null, incomplete_at = is_whole and null or seconds(stored.created_at),
     role = stored.role, content = content_of(stored.message), assistant_id = is_of_run and M.assistant_id(run) or null,
     run_id = is_of_run and run.id or null, attachments = json.array {}, metadata = stored.metadata or {},

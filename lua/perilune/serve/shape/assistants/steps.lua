@@ -108,6 +108,18 @@ local function calls_of(run, group, answer)
 end
 
 
+-- Calls that a limit of the run did not let begin: they have no rows of their own.
+local function unmade(run, group)
+  local answer, row, calls = group.answer, group.row, {}
+  for position, call in ipairs(run.finished_at and answer and answer.stored.message.tool_calls or {}) do
+    calls[position] = {
+      seq = row.seq + 1, call_id = call.id, name = call.name, input = call.arguments, status = "waiting", started_at = row.finished_at,
+    }
+  end
+  return calls
+end
+
+
 -- Model calls with what they said, and the tools that each of them called.
 local function grouped(rows, answers)
   local groups, current, taken = {}, nil, 0
@@ -136,8 +148,9 @@ function M.list(run, rows, answers, usage_of)
   local list = {}
   for _, group in ipairs(grouped(rows, answers)) do
     list[#list + 1] = creation_of(run, group.row, group.answer, (usage_of or {})[group.row.seq])
-    if group.tools[1] then
-      list[#list + 1] = calls_of(run, group.tools, group.answer)
+    local tools = group.tools[1] and group.tools or unmade(run, group)
+    if tools[1] then
+      list[#list + 1] = calls_of(run, tools, group.answer)
     end
   end
   return list

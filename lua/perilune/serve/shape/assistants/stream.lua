@@ -341,7 +341,7 @@ function methods:finish(row, shown)
   elseif status == "requires_action" then
     close_message(self)
   elseif status == "incomplete" then
-    close_message(self, "max_tokens")
+    close_message(self, row.status == "completed" and "max_tokens" or nil) -- else a limit was met after it
     close_step(self, self.step and self.step.type == "tool_calls" and "failed" or "completed") -- calls that were never made
   else
     close_message(self, reasons[status])
