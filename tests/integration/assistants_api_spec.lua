@@ -274,7 +274,7 @@ describe("the Assistants family", function()
         if event.event == "thread.message.completed" then
           said[#said + 1] = { event.data.id, event.data.content[1].text.value }
         elseif event.event == "thread.run.step.completed" then
-          made[#made + 1] = { event.data.id, event.data.step_details }
+          made[#made + 1] = { event.data.id, event.data.step_details, event.data.usage }
         end
         run = event.event == "thread.run.completed" and event.data or run
       end
@@ -282,13 +282,16 @@ describe("the Assistants family", function()
       local listed = {}
       local steps = ok(server:get(("/v1/threads/%s/runs/%s/steps?order=asc"):format(thread, run.id)))
       for position, step in ipairs(steps.data) do
-        listed[position] = { step.id, step.step_details }
+        listed[position] = { step.id, step.step_details, step.usage }
         assert.equal("completed", step.status)
         assert.same(step, ok(server:get(("/v1/threads/%s/runs/%s/steps/%s"):format(thread, run.id, step.id))))
       end
       assert.same(made, listed)
       assert.equal(6, #listed)
-      assert.is_true(steps.data[1].usage.total_tokens > 0)
+      for position, is_last in ipairs { false, true, false, true, true, true } do
+        local usage = steps.data[position].usage
+        assert.equal(is_last, usage ~= json.null and usage.total_tokens > 0) -- of each answer
+      end
       for _, one in ipairs(said) do
         assert.equal(one[2], ok(server:get(("/v1/threads/%s/messages/%s"):format(thread, one[1]))).content[1].text.value)
       end

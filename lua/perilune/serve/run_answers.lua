@@ -136,6 +136,9 @@ local function encoder_of(exchange, turn, beginning)
   end
   return run_streams.new {
     run = row, next_seq = must(threads.get(db, row.thread_id)).next_seq, step = open, now = clock.wall,
+    usage_of = function(step_seq)
+      return thread_runs.usage_by_step(db, row)[step_seq]
+    end,
     next_step = turn.model_seq or #must(steps.list(db, row)) + 1, -- a call of the model may have begun
   }
 end

@@ -151,8 +151,11 @@ local function count_inputs(row, list)
 end
 
 
--- What each model call used, by its step.
-local function usage_by_step(db, row)
+---What each model call of a run has used, by its step.
+---@param db perilune.Database
+---@param row perilune.RunRow
+---@return table<integer, perilune.Usage>
+function M.usage_by_step(db, row)
   local by_step = {}
   for _, attempt in ipairs(must(usages.attempts(db, row))) do
     local seq, prompt, completion = attempt.step_seq, attempt.prompt_tokens, attempt.completion_tokens
@@ -174,7 +177,7 @@ end
 function M.steps(db, row)
   local list = messages_of(db, row)
   local answers = step_shapes.answers(list, count_inputs(row, list))
-  return step_shapes.list(row, must(steps.list(db, row)), answers, usage_by_step(db, row))
+  return step_shapes.list(row, must(steps.list(db, row)), answers, M.usage_by_step(db, row))
 end
 
 

@@ -171,7 +171,12 @@ describe("the stream of a run", function()
       { id = "b", type = "function", ["function"] = { name = "f", arguments = "{}", output = "known" } },
       { id = "c", type = "function", ["function"] = { name = "f", arguments = "{}", output = json.null } },
     } } })
-    local encoder = new { step = waited, next_seq = 5, next_step = 5 }
+    local used = { { prompt_tokens = 1, completion_tokens = 2, total_tokens = 3 }, [5] = {
+      prompt_tokens = 4, completion_tokens = 5, total_tokens = 9,
+    } }
+    local encoder = new { step = waited, next_seq = 5, next_step = 5, usage_of = function(step)
+      return used[step]
+    end }
     local events = encode({ { type = "begun" }, result("a", "A"), result("c", { x = 1 }), start, say "Done", finish }, nil, encoder)
     assert.same({
       "run.step.completed", "run.queued", "run.in_progress", "run.step.created", "run.step.in_progress", "message.created",
@@ -183,6 +188,7 @@ describe("the stream of a run", function()
     end
     assert.same({ "A", "known", '{"x":1}' }, outputs)
     assert.same({ "msg_t_7", "step_r_5" }, { find(events, "message.created").id, find(events, "run.step.created").id })
+    assert.same({ used[1], used[5] }, { find(events, "run.step.completed").usage, find(events, "run.step.completed", 2).usage })
   end)
 
   it("says of what is open how it ended", function()

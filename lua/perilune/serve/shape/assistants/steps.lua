@@ -19,7 +19,7 @@ local open_status = { cancelled = "cancelled", expired = "expired" }
 ---@field created_at number
 ---@field ended_at? number
 ---@field error? table of the run, when that failed
----@field usage? perilune.Usage
+---@field usage? perilune.Usage shown once the step has ended
 
 ---@param run perilune.RunRow
 ---@param view perilune.serve.StepView
@@ -33,7 +33,7 @@ function M.step(run, view)
     assistant_id = objects.assistant_id(run), thread_id = run.thread_id, run_id = run.id, type = view.details.type, status = view.status,
     step_details = view.details, last_error = view.status == "failed" and objects.last_error(view.error) or null,
     expired_at = at "expired", cancelled_at = at "cancelled", failed_at = at "failed", completed_at = at "completed", metadata = {},
-    usage = view.usage and objects.usage(view.usage) or null,
+    usage = view.usage and view.status ~= "in_progress" and objects.usage(view.usage) or null,
   }
 end
 
@@ -91,9 +91,9 @@ end
 
 
 -- The step of all calls of one answer.
-local function calls_of(run, group, answer)
+local function calls_of(run, rows, answer, usage)
   local calls, open, ended_at = json.array {}, false, nil
-  for position, row in ipairs(group) do
+  for position, row in ipairs(rows) do
     calls[position] = { id = row.call_id, type = "function", ["function"] = {
       name = row.name, arguments = row.input or "{}", output = output_of(answer, row.call_id),
     } }
@@ -102,8 +102,8 @@ local function calls_of(run, group, answer)
   end
   local status = open and (ended(run) or "in_progress") or "completed"
   return M.step(run, {
-    seq = group[1].seq, status = status, created_at = group[1].started_at, ended_at = open and run.finished_at or ended_at,
-    error = run.error, details = { type = "tool_calls", tool_calls = calls },
+    seq = rows[1].seq, status = status, created_at = rows[1].started_at, ended_at = open and run.finished_at or ended_at,
+    error = run.error, details = { type = "tool_calls", tool_calls = calls }, usage = usage,
   })
 end
 
@@ -138,7 +138,8 @@ local function grouped(rows, answers)
 end
 
 
----The steps of a run, the oldest first.
+---The steps of a run, the oldest first. What an answer used is shown with its last step: in a stream the step of its text ends before
+---that is known.
 ---@param run perilune.RunRow
 ---@param rows perilune.StepRow[]
 ---@param answers { stored: perilune.StoredMessage, results: perilune.StoredMessage[] }[]
@@ -147,10 +148,10 @@ end
 function M.list(run, rows, answers, usage_of)
   local list = {}
   for _, group in ipairs(grouped(rows, answers)) do
-    list[#list + 1] = creation_of(run, group.row, group.answer, (usage_of or {})[group.row.seq])
-    local tools = group.tools[1] and group.tools or unmade(run, group)
+    local tools, usage = group.tools[1] and group.tools or unmade(run, group), (usage_of or {})[group.row.seq]
+    list[#list + 1] = creation_of(run, group.row, group.answer, not tools[1] and usage or nil)
     if tools[1] then
-      list[#list + 1] = calls_of(run, tools, group.answer)
+      list[#list + 1] = calls_of(run, tools, group.answer, usage)
     end
   end
   return list

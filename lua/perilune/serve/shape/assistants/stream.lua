@@ -16,21 +16,27 @@ local metatable = { __name = "perilune.serve.assistants.stream", __index = metho
 local null = json.null
 
 
+local function unknown() end
+
+
 ---@class perilune.serve.RunStreamOptions
 ---@field run perilune.RunRow
 ---@field next_seq integer the number of the next message of the thread
 ---@field next_step integer the number of the run's next step
 ---@field step? table the step object of calls whose outputs have come
 ---@field now fun(): number
+---@field usage_of? fun(step: integer): perilune.Usage? what a model call has used, once that is stored
 
 ---@param options perilune.serve.RunStreamOptions
 ---@return table encoder
 function M.new(options)
   local self = setmetatable({
-    run = options.run, next_seq = options.next_seq, next_step = options.next_step, now = options.now, out = {}, has_begun = false,
+    run = options.run, next_seq = options.next_seq, next_step = options.next_step, now = options.now,
+    usage_of = options.usage_of or unknown, out = {}, has_begun = false,
   }, metatable)
   if options.step then
-    self.step, self.answer, self.missing = options.step, { results = 0 }, 0
+    local model_step = ids.step_seq(options.step.id, self.run.id) - 1 -- its calls come right after it
+    self.step, self.answer, self.missing = options.step, { results = 0, step = model_step }, 0
     for _, call in ipairs(options.step.step_details.tool_calls) do
       self.missing = self.missing + (call["function"].output == null and 1 or 0)
     end
@@ -99,6 +105,16 @@ local function close_step(self, status, err)
   step.status, step[status .. "_at"] = status, objects.seconds(self.now())
   step.last_error = status == "failed" and objects.last_error(err) or null
   emit(self, "run.step." .. status, step)
+end
+
+
+-- Ends the last step of an answer: what that has used is known by then.
+local function close_last_step(self, status, err)
+  local step, answer = self.step, self.answer
+  if step and answer then
+    step.usage = objects.usage(self.usage_of(answer.step))
+  end
+  close_step(self, status, err)
 end
 
 
@@ -195,7 +211,7 @@ local function close_answer(self)
     return
   end
   close_message(self)
-  close_step(self, "completed")
+  close_last_step(self, "completed")
   self.answer = nil
   if answer.seq then -- each call is a step, and each result a message
     self.next_step = math.max(self.next_step, answer.step + 1 + answer.results)
@@ -296,7 +312,7 @@ function on.tool_result(self, event)
   end
   if open == 0 then
     close_message(self)
-    close_step(self, "completed")
+    close_last_step(self, "completed")
   end
 end
 
@@ -342,10 +358,10 @@ function methods:finish(row, shown)
     close_message(self)
   elseif status == "incomplete" then
     close_message(self, row.status == "completed" and "max_tokens" or nil) -- else a limit was met after it
-    close_step(self, self.step and self.step.type == "tool_calls" and "failed" or "completed") -- calls that were never made
+    close_last_step(self, self.step and self.step.type == "tool_calls" and "failed" or "completed") -- calls that were never made
   else
     close_message(self, reasons[status])
-    close_step(self, reasons[status] and status or "failed", row.error)
+    close_last_step(self, reasons[status] and status or "failed", row.error)
   end
   emit(self, "run." .. status, shown)
   return take(self)
