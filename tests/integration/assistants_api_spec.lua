@@ -3,8 +3,10 @@ local defined = require "perilune.agent.defined"
 local json = require "perilune.json"
 local keys = require "perilune.store.keys"
 local kit = require "tests.support.server"
+local proc = require "perilune.sys.proc"
 local run_jobs = require "perilune.serve.run_jobs"
 local runs = require "perilune.store.runs"
+local stored_steps = require "perilune.store.steps"
 local task = require "perilune.sys.task"
 local testing = require "perilune.testing"
 local upstreams = require "tests.support.upstream"
@@ -404,6 +406,44 @@ describe("the Assistants family", function()
       assert.same({ "snow", "snow" }, { steps.data[1].step_details.tool_calls[1]["function"].output,
         steps.data[1].step_details.tool_calls[2]["function"].output })
       refused(400, "invalid_value", server:post(path, outputs(first, second)))
+    end)
+
+    it("that are cancelled while their outputs come refuse them", function()
+      local decide, get = stored_steps.decide, runs.get
+      local restoring <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+        stored_steps.decide, runs.get = decide, get
+      end })
+      -- Between the decision and the run's going on somebody else asks it to end, or ends it.
+      for _, ends in ipairs { false, true } do
+        for _, is_streamed in ipairs { false, true } do
+          local server <close> = start { { tool_calls = { { name = "get_weather", arguments = {} } } }, "Snow." }
+          local run, path = run_to(server, "requires_action", thread_with(server, "one"), { tools = { weather } })
+          local function ask_cancel(db)
+            assert(db:write { { "run_ask_cancel", { id = run.id, now = 1 } } })
+          end
+          function stored_steps.decide(db, ...)
+            stored_steps.decide = decide
+            local done, err = decide(db, ...)
+            if not ends then
+              ask_cancel(db)
+              return done, err
+            end
+            function runs.get(...)
+              runs.get = get
+              ask_cancel(db)
+              local row = get(...)
+              assert(runs.cancel(db, run.id, proc.is_alive))
+              return row
+            end
+            return done, err
+          end
+          local answer = server:post(path .. "/submit_tool_outputs", { stream = is_streamed, tool_outputs = {
+            { tool_call_id = run.required_action.submit_tool_outputs.tool_calls[1].id, output = "snow" },
+          } })
+          assert.matches("does not wait", refused(400, "invalid_value", answer).message)
+          assert.equal("cancelled", ok(server:get(path)).status)
+        end
+      end
     end)
 
     it("keep their thread to themselves", function()

@@ -5,6 +5,7 @@ local loop = require "perilune.agent.loop"
 local names = require "perilune.serve.names"
 local notes = require "perilune.store.notes"
 local objects = require "perilune.serve.shape.assistants.objects"
+local problem = require "perilune.serve.problem"
 local registry = require "perilune.agent.registry"
 local run_ends = require "perilune.serve.run_ends"
 local run_jobs = require "perilune.serve.run_jobs"
@@ -60,11 +61,8 @@ local function check_model(exchange, called, name)
 end
 
 
----The job that goes on with a run which waited.
----@param exchange perilune.Exchange
----@param row perilune.RunRow
----@return perilune.Job
-function M.job_of(exchange, row)
+-- The job that goes on with a run which waited.
+local function job_of(exchange, row)
   local options, thread = { account = row.account, wrap = payer(exchange, row) }, { id = row.thread_id }
   if row.asked then
     local job = run_jobs.job(exchange.app, thread, row.asked, options)
@@ -191,6 +189,31 @@ function M.stream(exchange, job, beginning)
     send(out, event.type == "begun" and not beginning.row and encoder:created() or encoder:feed(event))
   end
   finish(exchange, out, encoder, failure)
+end
+
+
+-- Somebody was faster: the run was decided about, cancelled, or has ended otherwise.
+local is_late = { decided = true, ended_run = true, active_run = true, run_lost = true }
+
+
+local function late(raised)
+  return is_late[errors.wrap(raised).code] and problem.new {
+    status = 400, type = "invalid_request_error", code = "invalid_value", is_retryable = false,
+    message = "The run does not wait for that any more: it was decided about, cancelled, or has ended meanwhile.",
+  } or nil
+end
+
+
+---Decides about calls of a run that waits, and answers with what comes of it.
+---@param exchange perilune.Exchange
+---@param row perilune.RunRow
+---@param decisions { seq: integer, decision: table }[]
+---@param is_streamed boolean
+function M.go_on(exchange, row, decisions, is_streamed)
+  local job = job_of(exchange, row)
+  exchange.reword = late
+  must(steps.decide(exchange.server.db, row, decisions))
+  M.answer(exchange, job, { row = row }, is_streamed)
 end
 
 

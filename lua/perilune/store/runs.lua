@@ -87,7 +87,7 @@ function M.claim(db, id, owner, is_alive)
     local batch = {}
     run_row.add_interrupt(batch, run, rows.now(), ending)
     local done, problem = db:write(batch)
-    return nil, not done and problem or errors.new {
+    return nil, not done and problem.code ~= "expectation" and problem or errors.new { -- else somebody has ended it just now
       kind = "conflict", code = is_cancelled and "ended_run" or "quarantined",
       message = is_cancelled and ("the run %s was cancelled"):format(id) or run_row.interrupted(run, "quarantined").message,
     }

@@ -6,7 +6,6 @@ local problem = require "perilune.serve.problem"
 local run_answers = require "perilune.serve.run_answers"
 local run_object = require "perilune.agent.run"
 local states = require "perilune.serve.states"
-local steps = require "perilune.store.steps"
 local stored_events = require "perilune.store.events"
 local thread_runs = require "perilune.serve.thread_runs"
 
@@ -92,13 +91,7 @@ local function decide(exchange, is_meant, decision)
   for position, call in ipairs(calls) do
     decisions[position] = { seq = call.seq, decision = decision(body) }
   end
-  local job = run_answers.job_of(exchange, row)
-  local done, err = steps.decide(db, row, decisions)
-  if not done and err.code == "decided" then
-    problem.invalid(nil, "That was decided already.")
-  end
-  errors.must(done, err)
-  run_answers.start(exchange, job, { row = row })
+  run_answers.go_on(exchange, row, decisions, false)
 end
 
 

@@ -9,7 +9,6 @@ local run_answers = require "perilune.serve.run_answers"
 local run_object = require "perilune.agent.run"
 local run_requests = require "perilune.serve.run_requests"
 local states = require "perilune.serve.states"
-local steps = require "perilune.store.steps"
 local thread_runs = require "perilune.serve.thread_runs"
 local threads = require "perilune.store.threads"
 
@@ -122,14 +121,7 @@ local function submit(exchange)
     problem.invalid(nil, ("Runs in status '%s' do not accept tool outputs."):format(state.run))
   end
   local decisions = decisions_of(thread_runs.waiting(db, row), outputs)
-  local is_streamed = fields.boolean(body, "stream") == true
-  local job = run_answers.job_of(exchange, row)
-  local done, err = steps.decide(db, row, decisions)
-  if not done and err.code == "decided" then
-    problem.invalid(nil, "The outputs of this run were submitted already.")
-  end
-  must(done, err)
-  run_answers.answer(exchange, job, { row = row }, is_streamed)
+  run_answers.go_on(exchange, row, decisions, fields.boolean(body, "stream") == true)
 end
 
 
