@@ -24,18 +24,18 @@ ORDER BY no DESC
 LIMIT $4;
 
 -- name: assistant_page_up (account, lower, upper, limit)
--- Those of an account; without one, all.
+-- Those of an account; without one, all. The place of one that was deleted is known from its id: they sort as they were made.
 SELECT id, name, definition, metadata, created_at, updated_at, account FROM assistants
 WHERE ($1 IS NULL OR account = $1)
-  AND no > COALESCE((SELECT no FROM assistants WHERE id = $2), 0)
-  AND no < COALESCE((SELECT no FROM assistants WHERE id = $3), 9223372036854775807)
+  AND no > COALESCE((SELECT no FROM assistants WHERE id = $2), (SELECT MAX(no) FROM assistants WHERE id < $2), 0)
+  AND no < COALESCE((SELECT no FROM assistants WHERE id = $3), (SELECT MIN(no) FROM assistants WHERE id > $3), 9223372036854775807)
 ORDER BY no
 LIMIT $4;
 
 -- name: assistant_page_down (account, lower, upper, limit)
 SELECT id, name, definition, metadata, created_at, updated_at, account FROM assistants
 WHERE ($1 IS NULL OR account = $1)
-  AND no > COALESCE((SELECT no FROM assistants WHERE id = $2), 0)
-  AND no < COALESCE((SELECT no FROM assistants WHERE id = $3), 9223372036854775807)
+  AND no > COALESCE((SELECT no FROM assistants WHERE id = $2), (SELECT MAX(no) FROM assistants WHERE id < $2), 0)
+  AND no < COALESCE((SELECT no FROM assistants WHERE id = $3), (SELECT MIN(no) FROM assistants WHERE id > $3), 9223372036854775807)
 ORDER BY no DESC
 LIMIT $4;

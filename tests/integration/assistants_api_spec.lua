@@ -167,6 +167,19 @@ describe("the Assistants family", function()
       assert.same({ { expected[1], expected[2] }, false }, { ids_of(first), first.has_more })
     end)
 
+    it("that are deleted still bound a page", function()
+      local server <close> = start()
+      local made = {}
+      for position = 1, 4 do
+        made[position] = ok(server:post("/v1/assistants", { model = "offline/demo" })).id
+      end
+      ok(server:delete("/v1/assistants/" .. made[2]))
+      local path = "/v1/assistants?order="
+      assert.same({ made[3], made[4] }, ids_of(ok(server:get(path .. "asc&after=" .. made[2]))))
+      assert.same({ made[1], "asst_helper" }, ids_of(ok(server:get(path .. "desc&after=" .. made[2]))))
+      assert.same({ "asst_helper", made[1] }, ids_of(ok(server:get(path .. "asc&before=" .. made[2]))))
+    end)
+
     it("are refused with what is wrong with them", function()
       local server <close> = start()
       local function refuse(param, body)
@@ -565,6 +578,22 @@ describe("the Assistants family", function()
       assert.is_true(ok(server:delete("/v1/threads/" .. thread)).deleted)
       refused(404, "not_found", server:get(path .. "/" .. third.id))
     end)
+  end)
+
+  it("does not begin a list anew after what is not in it", function()
+    local server <close> = start({ "One", repeat_last = true })
+    local run = run_to(server, "completed", thread_with(server, "one"))
+    local other = run_to(server, "completed", thread_with(server, "two"))
+    local path = "/v1/threads/" .. run.thread_id
+    local step = ok(server:get(("/v1/threads/%s/runs/%s/steps"):format(other.thread_id, other.id))).data[1].id
+    for list, id in pairs {
+      ["/v1/assistants"] = "asst_nobody", [path .. "/runs"] = other.id, [path .. "/runs/" .. run.id .. "/steps"] = step,
+      [path .. "/messages"] = ("msg_%s_9"):format(run.thread_id:sub(8)),
+    } do
+      for _, param in ipairs { "after", "before" } do
+        assert.equal(param, refused(400, "invalid_value", server:get(("%s?%s=%s"):format(list, param, id))).param)
+      end
+    end
   end)
 
   describe("a thread that is deleted", function()

@@ -4,6 +4,7 @@ local assistants = require "perilune.store.assistants"
 local clock = require "perilune.sys.clock"
 local defined = require "perilune.agent.defined"
 local errors = require "perilune.std.errors"
+local lists = require "perilune.serve.lists"
 local objects = require "perilune.serve.shape.assistants.objects"
 local pages = require "perilune.store.pages"
 local problem = require "perilune.serve.problem"
@@ -11,6 +12,7 @@ local problem = require "perilune.serve.problem"
 local M = {}
 
 local PREFIX = "asst_"
+local ROW_ID_BYTES = #PREFIX + 26
 
 
 ---@class perilune.serve.FoundAssistant
@@ -103,12 +105,15 @@ local function is_scripted(exchange, id)
 end
 
 
----A page of what the caller may see; those of scripts are older than all rows.
+---A page of what the caller may see; those of scripts are older than all rows. It may begin or end at one that was deleted.
 ---@param exchange perilune.Exchange
 ---@param page perilune.serve.Page
 ---@return perilune.serve.FoundAssistant[]
 ---@return boolean has_more
 function M.list(exchange, page)
+  lists.check_bounds(page, "an assistant", function(id)
+    return is_scripted(exchange, id) or #id == ROW_ID_BYTES and id:find("^" .. PREFIX .. "[0-9a-z]+$")
+  end)
   return pages.read(page, function(is_up, lower, upper, limit)
     local list = {}
     local is_low, is_high = is_scripted(exchange, lower), is_scripted(exchange, upper)

@@ -32,6 +32,19 @@ function M.page(exchange, options)
 end
 
 
+---Raises unless a page begins and ends at things of its list: what is not known would be no bound at all.
+---@param page perilune.serve.Page
+---@param what string "a run of this thread"
+---@param has fun(id: string): any
+function M.check_bounds(page, what, has)
+  for _, name in ipairs { "after", "before" } do
+    if page[name] and not has(page[name]) then
+      problem.invalid(name, ("'%s' must be the id of %s."):format(name, what))
+    end
+  end
+end
+
+
 ---@param data table[] objects with an id
 ---@param has_more boolean
 ---@return table

@@ -8,6 +8,7 @@ local problem = require "perilune.serve.problem"
 local run_answers = require "perilune.serve.run_answers"
 local run_object = require "perilune.agent.run"
 local run_requests = require "perilune.serve.run_requests"
+local runs = require "perilune.store.runs"
 local states = require "perilune.serve.states"
 local thread_runs = require "perilune.serve.thread_runs"
 local threads = require "perilune.store.threads"
@@ -42,6 +43,10 @@ end
 
 local function list(exchange)
   local db, thread, page = exchange.server.db, thread_runs.thread(exchange), lists.page(exchange)
+  lists.check_bounds(page, "a run of this thread", function(id)
+    local row, err = runs.get(db, id)
+    return not errors.is(err, "not_found") and must(row, err).thread_id == thread.id
+  end)
   local rows, has_more = pages.runs(db, thread, page)
   local data = {}
   for position, row in ipairs(must(rows, has_more)) do

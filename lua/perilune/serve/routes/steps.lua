@@ -6,22 +6,29 @@ local problem = require "perilune.serve.problem"
 local thread_runs = require "perilune.serve.thread_runs"
 
 
+local function find(steps, id)
+  for _, step in ipairs(steps) do
+    if step.id == id then
+      return step
+    end
+  end
+end
+
+
 local function list(exchange)
   local row, page = thread_runs.run(exchange), lists.page(exchange)
-  exchange:reply(200, lists.body(pages.of_list(thread_runs.steps(exchange.server.db, row), page)))
+  local steps = thread_runs.steps(exchange.server.db, row)
+  lists.check_bounds(page, "a step of this run", function(id)
+    return find(steps, id)
+  end)
+  exchange:reply(200, lists.body(pages.of_list(steps, page)))
 end
 
 
 local function retrieve(exchange)
   local row, id = thread_runs.run(exchange), exchange.params.step_id
-  if ids.step_seq(id, row.id) then
-    for _, step in ipairs(thread_runs.steps(exchange.server.db, row)) do
-      if step.id == id then
-        return exchange:reply(200, step)
-      end
-    end
-  end
-  problem.not_found("run step", id)
+  local step = ids.step_seq(id, row.id) and find(thread_runs.steps(exchange.server.db, row), id)
+  exchange:reply(200, step or problem.not_found("run step", id))
 end
 
 

@@ -51,20 +51,14 @@ local function create(exchange)
 end
 
 
--- The number of the message that bounds a page.
-local function bound(page, name, thread)
-  local id = page[name]
-  local seq = id and ids.message_seq(id, thread.id)
-  if id and not seq then
-    problem.invalid(name, ("'%s' must be the id of a message of this thread."):format(name))
-  end
-  return seq
-end
-
-
 local function list(exchange)
   local thread, page, run_id = thread_runs.thread(exchange), lists.page(exchange), exchange:query("run_id")
-  page.after, page.before = bound(page, "after", thread), bound(page, "before", thread)
+  local function seq_of(id)
+    local seq = id and ids.message_seq(id, thread.id)
+    return seq and seq < thread.next_seq and seq or nil
+  end
+  lists.check_bounds(page, "a message of this thread", seq_of)
+  page.after, page.before = seq_of(page.after), seq_of(page.before)
   local stored, has_more = pages.messages(exchange.server.db, thread, page, function(one)
     return objects.is_said(one.message) and (not run_id or one.run_id == run_id and one.role == "assistant")
   end)
