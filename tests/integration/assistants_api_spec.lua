@@ -270,6 +270,30 @@ describe("the Assistants family", function()
         assert.same({ 400, param }, { answer.status, answer.body.error.param }, answer.text)
       end
     end)
+
+    it("name no files, and neither does anything else", function()
+      local server <close> = start()
+      local message = { role = "user", content = "x", attachments = { { file_id = "file-1", tools = json.array {} } } }
+      local files = { code_interpreter = { file_ids = { "file-1" } } }
+      for path, bodies in pairs {
+        ["/v1/threads"] = {
+          ["messages[0].attachments"] = { messages = { message } },
+          ["tool_resources.code_interpreter.file_ids"] = { tool_resources = files },
+        },
+        ["/v1/threads/" .. thread_with(server, "one")] = { ["tool_resources.code_interpreter.file_ids"] = { tool_resources = files } },
+        ["/v1/assistants"] = { ["tool_resources.code_interpreter.file_ids"] = { model = "offline/demo", tool_resources = files } },
+        ["/v1/threads/runs"] = {
+          ["tool_resources.code_interpreter.file_ids"] = { assistant_id = "helper", tool_resources = files },
+          ["thread.tool_resources.code_interpreter.file_ids"] = { assistant_id = "helper", thread = { tool_resources = files } },
+        },
+      } do
+        for param, body in pairs(bodies) do
+          assert.equal(param, refused(400, "unsupported_parameter", server:post(path, body)).param)
+        end
+      end
+      ok(server:post("/v1/threads", { tool_resources = { code_interpreter = { file_ids = json.array {} } } }))
+      ok(server:post("/v1/threads", { messages = { { role = "user", content = "x", attachments = json.array {} } } }))
+    end)
   end)
 
   describe("runs", function()

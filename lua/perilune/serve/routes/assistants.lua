@@ -41,6 +41,7 @@ end
 
 -- Puts what the body says into a definition; what it does not name stays.
 local function change(definition, body)
+  fields.refuse_files(body)
   for name, read in pairs(readers) do
     if body[name] ~= nil then
       definition[name] = read(body)

@@ -11,6 +11,7 @@ local must = errors.must
 
 local function create(exchange)
   local body = exchange:body(true)
+  fields.refuse_files(body)
   local row = must(threads.create(exchange.server.db, {
     metadata = fields.metadata(body), messages = fields.messages(body, "messages"), account = exchange.key.account,
   }))
@@ -24,7 +25,9 @@ end
 
 
 local function modify(exchange)
-  local row, metadata = thread_runs.thread(exchange), fields.metadata(exchange:body(true))
+  local row, body = thread_runs.thread(exchange), exchange:body(true)
+  local metadata = fields.metadata(body)
+  fields.refuse_files(body)
   if metadata then
     row = must(threads.update(exchange.server.db, row, { metadata = metadata }))
   end

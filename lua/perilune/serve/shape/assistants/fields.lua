@@ -113,11 +113,12 @@ end
 ---An object; also a nested one.
 ---@param body table
 ---@param name string
+---@param param? string
 ---@return table?
-function M.object(body, name)
+function M.object(body, name, param)
   local value = get(body, name)
   if value ~= nil and not is_object(value) then
-    invalid(name, ("'%s' must be an object."):format(name))
+    invalid(param or name, ("'%s' must be an object."):format(param or name))
   end
   return value
 end
@@ -284,6 +285,21 @@ function M.last_messages(body)
 end
 
 
+---Raises when files are named that tools shall use: there are none. Lists of them may be there, and empty.
+---@param body table
+---@param param? string
+function M.refuse_files(body, param)
+  param = param or "tool_resources"
+  for tool, resources in pairs(M.object(body, "tool_resources", param) or {}) do
+    for name, list in pairs(type(resources) == "table" and resources or {}) do
+      if type(list) == "table" and next(list) ~= nil then
+        invalid(("%s.%s.%s"):format(param, tool, name), "There are no files here.", "unsupported_parameter")
+      end
+    end
+  end
+end
+
+
 -- Messages
 
 local part_readers = {}
@@ -347,8 +363,8 @@ function M.message(body, param)
   if role ~= "user" and role ~= "assistant" then
     invalid(param .. "role", ("'%srole' must be \"user\" or \"assistant\"."):format(param))
   end
-  local attachments = M.list(body, "attachments", 0)
-  if attachments and attachments[1] then
+  local attachments = get(body, "attachments")
+  if attachments ~= nil and not (is_list(attachments) and #attachments == 0) then
     invalid(param .. "attachments", "There are no files here.", "unsupported_parameter")
   end
   return { message = { role = role, content = content_of(body, param) }, metadata = M.metadata(body, param .. "metadata") }
