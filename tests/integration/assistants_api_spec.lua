@@ -189,6 +189,7 @@ describe("the Assistants family", function()
       end
       refuse("temperature", { temperature = 3 })
       refuse("model", { model = 5 })
+      refuse("model", { model = "assistant/helper" })
       refuse("metadata", { metadata = "x" })
       refuse("metadata.k", { metadata = { k = 5 } })
       refuse("response_format", { response_format = { type = "poem" } })
@@ -227,6 +228,19 @@ describe("the Assistants family", function()
       assert.same({ "Snow." }, texts_of(ok(server:get(path .. ("9&after=%s&before=%s"):format(all.data[2].id, all.data[4].id)))))
       refused(400, "invalid_value", server:get(path .. "9&after=msg_of_somebody_1"))
       refused(404, "not_found", server:get(("/v1/threads/%s/messages/msg_%s_3"):format(thread, thread:sub(8))))
+    end)
+
+    it("that a run was given are not its answers, whoever they speak for", function()
+      local server <close> = start()
+      local run = run_to(server, "completed", thread_with(server, "one"), { additional_messages = {
+        { role = "assistant", content = "two" }, { role = "user", content = "three" },
+      } })
+      local path = ("/v1/threads/%s/messages?order=asc"):format(run.thread_id)
+      local all = ok(server:get(path))
+      assert.same({ "one", "two", "three", "Hi" }, texts_of(all))
+      assert.same({ json.null, json.null }, { all.data[2].run_id, all.data[2].assistant_id })
+      assert.same({ "Hi" }, texts_of(ok(server:get(path .. "&run_id=" .. run.id))))
+      assert.same({}, ok(server:get(path .. "&run_id=run_none")).data)
     end)
 
     it("of the user are shown whatever they say", function()
@@ -586,6 +600,8 @@ describe("the Assistants family", function()
         assert.same({ 400, param }, { answer.status, answer.body.error.param }, answer.text)
       end
       refused(400, "missing_required_parameter", server:post(("/v1/threads/%s/runs"):format(thread), {}))
+      local answer = server:post("/v1/threads/runs", { assistant_id = "helper", thread = { messages = { { role = "moon" } } } })
+      assert.equal("thread.messages[0].role", refused(400, "invalid_value", answer).param)
     end)
 
     it("are listed, changed, and end with their thread", function()

@@ -45,7 +45,7 @@ end
 
 local function overrides_of(body, has_tool)
   return {
-    model = fields.text(body, "model"), temperature = fields.number(body, "temperature", 0, 2), top_p = fields.number(body, "top_p", 0, 1),
+    model = fields.model(body), temperature = fields.number(body, "temperature", 0, 2), top_p = fields.number(body, "top_p", 0, 1),
     max_completion_tokens = fields.integer(body, "max_completion_tokens", 1), history = history_of(body),
     response_format = fields.response_format(body), parallel_tool_calls = fields.boolean(body, "parallel_tool_calls"),
     reasoning_effort = fields.choice(body, "reasoning_effort", EFFORTS), tool_choice = fields.tool_choice(body, has_tool),

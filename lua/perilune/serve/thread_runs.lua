@@ -88,6 +88,17 @@ local function reason_of(db, row)
 end
 
 
+---Was a message said in a run? Those that it began with were given to it, also where they speak for the assistant.
+---@param row perilune.RunRow
+---@param stored perilune.StoredMessage
+---@return boolean
+function M.is_answer(row, stored)
+  local asked = row.asked or {}
+  local is_given = asked.first_seq and stored.seq < asked.first_seq + asked.inputs
+  return stored.role == "assistant" and stored.run_id == row.id and not is_given
+end
+
+
 ---Is this answer the one at which a run was cut: its last one?
 ---@param db perilune.Database
 ---@param row perilune.RunRow

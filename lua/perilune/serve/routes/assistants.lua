@@ -16,7 +16,7 @@ local EFFORTS = { "none", "minimal", "low", "medium", "high", "xhigh" }
 
 -- The fields of a body that are options of an assistant, and how each is read.
 local readers = {
-  model = function(body) return fields.text(body, "model") end,
+  model = fields.model,
   description = function(body) return fields.text(body, "description", DESCRIPTION_MAX) end,
   instructions = function(body) return fields.text(body, "instructions", INSTRUCTIONS_MAX) end,
   temperature = function(body) return fields.number(body, "temperature", 0, 2) end,
@@ -41,7 +41,7 @@ end
 
 -- Puts what the body says into a definition; what it does not name stays.
 local function change(definition, body)
-  fields.refuse_files(body)
+  fields.refuse_files(body, "tool_resources")
   for name, read in pairs(readers) do
     if body[name] ~= nil then
       definition[name] = read(body)

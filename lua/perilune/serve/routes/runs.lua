@@ -31,9 +31,9 @@ end
 local function create_with_thread(exchange)
   local request = run_requests.read(exchange)
   local given = fields.object(exchange:body(), "thread") or {}
-  fields.refuse_files(exchange:body())
+  fields.refuse_files(exchange:body(), "tool_resources")
   fields.refuse_files(given, "thread.tool_resources")
-  local messages, metadata = fields.messages(given, "messages"), fields.metadata(given, "thread.metadata")
+  local messages, metadata = fields.messages(given, "messages", "thread.messages"), fields.metadata(given, "thread.metadata")
   request.asked.first_seq = #messages + 1
   local thread = {}
   local job = run_answers.new_job(exchange, thread, request)

@@ -17,10 +17,10 @@ local must = errors.must
 -- The object of a message; `known` has the runs that were read already.
 local function show(exchange, thread, stored, known)
   local db, id = exchange.server.db, stored.role == "assistant" and stored.run_id
-  if not id then
+  local run = id and (known[id] or must(runs.get(db, id)))
+  if not run or not thread_runs.is_answer(run, stored) then
     return objects.message(thread.id, stored)
   end
-  local run = known[id] or must(runs.get(db, id))
   known[id] = run
   return objects.message(thread.id, stored, run, thread_runs.is_cut(db, run, stored))
 end
@@ -51,6 +51,13 @@ local function create(exchange)
 end
 
 
+-- The run whose answers are asked for; nil when there is none.
+local function run_of(db, id)
+  local row, err = runs.get(db, id)
+  return not errors.is(err, "not_found") and must(row, err) or nil
+end
+
+
 local function list(exchange)
   local thread, page, run_id = thread_runs.thread(exchange), lists.page(exchange), exchange:query("run_id")
   local function seq_of(id)
@@ -59,8 +66,9 @@ local function list(exchange)
   end
   lists.check_bounds(page, "a message of this thread", seq_of)
   page.after, page.before = seq_of(page.after), seq_of(page.before)
-  local stored, has_more = pages.messages(exchange.server.db, thread, page, function(one)
-    return objects.is_said(one.message) and (not run_id or one.run_id == run_id and one.role == "assistant")
+  local db, run = exchange.server.db, run_id and run_of(exchange.server.db, run_id)
+  local stored, has_more = pages.messages(db, thread, page, function(one)
+    return objects.is_said(one.message) and (not run_id or run and thread_runs.is_answer(run, one))
   end)
   local data, known = {}, {}
   for position, one in ipairs(must(stored, has_more)) do

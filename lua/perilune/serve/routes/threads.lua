@@ -11,7 +11,7 @@ local must = errors.must
 
 local function create(exchange)
   local body = exchange:body(true)
-  fields.refuse_files(body)
+  fields.refuse_files(body, "tool_resources")
   local row = must(threads.create(exchange.server.db, {
     metadata = fields.metadata(body), messages = fields.messages(body, "messages"), account = exchange.key.account,
   }))
@@ -27,7 +27,7 @@ end
 local function modify(exchange)
   local row, body = thread_runs.thread(exchange), exchange:body(true)
   local metadata = fields.metadata(body)
-  fields.refuse_files(body)
+  fields.refuse_files(body, "tool_resources")
   if metadata then
     row = must(threads.update(exchange.server.db, row, { metadata = metadata }))
   end

@@ -97,6 +97,18 @@ function M.boolean(body, name)
 end
 
 
+---A model. An assistant is none: it is asked as "assistant/NAME" where a model is asked for, and cannot be what answers for another.
+---@param body table
+---@return string?
+function M.model(body)
+  local model = M.text(body, "model")
+  if model and model:find("^assistant/") then
+    invalid("model", "'model' must be a model, not an assistant.")
+  end
+  return model
+end
+
+
 ---@param body table
 ---@param name string
 ---@param choices string[]
@@ -127,17 +139,19 @@ end
 ---@param body table
 ---@param name string
 ---@param count_max integer
+---@param param? string
 ---@return table[]? of objects
-function M.list(body, name, count_max)
+function M.list(body, name, count_max, param)
   local value = get(body, name)
+  param = param or name
   if value == nil then
     return nil
   elseif not is_list(value) or #value > count_max then
-    invalid(name, ("'%s' must be a list of at most %d."):format(name, count_max))
+    invalid(param, ("'%s' must be a list of at most %d."):format(param, count_max))
   end
   for position, one in ipairs(value) do
     if not is_object(one) then
-      invalid(("%s[%d]"):format(name, position - 1), ("'%s[%d]' must be an object."):format(name, position - 1))
+      invalid(("%s[%d]"):format(param, position - 1), ("'%s[%d]' must be an object."):format(param, position - 1))
     end
   end
   return value
@@ -177,11 +191,10 @@ end
 
 local function parameters_of(described, param)
   local parameters = M.object(described, "parameters")
-  if parameters and next(parameters) ~= nil and parameters.type ~= "object" then
-    invalid(param .. ".parameters", ("'%s.parameters' must be a JSON Schema of type object."):format(param))
-  end
   if not parameters or next(parameters) == nil then
     return nil
+  elseif parameters.type ~= "object" then
+    invalid(param .. ".parameters", ("'%s.parameters' must be a JSON Schema of type object."):format(param))
   end
   schema.compile(parameters, param .. ".parameters")
   return parameters
@@ -287,9 +300,8 @@ end
 
 ---Raises when files are named that tools shall use: there are none. Lists of them may be there, and empty.
 ---@param body table
----@param param? string
+---@param param string where the body's tool_resources lie
 function M.refuse_files(body, param)
-  param = param or "tool_resources"
   for tool, resources in pairs(M.object(body, "tool_resources", param) or {}) do
     for name, list in pairs(type(resources) == "table" and resources or {}) do
       if type(list) == "table" and next(list) ~= nil then
@@ -374,11 +386,12 @@ end
 ---Messages to be added.
 ---@param body table
 ---@param name string
+---@param param? string
 ---@return { message: perilune.Message, metadata: table? }[]
-function M.messages(body, name)
+function M.messages(body, name, param)
   local read = {}
-  for position, one in ipairs(M.list(body, name, 1000) or {}) do
-    read[position] = M.message(one, ("%s[%d]."):format(name, position - 1))
+  for position, one in ipairs(M.list(body, name, 1000, param) or {}) do
+    read[position] = M.message(one, ("%s[%d]."):format(param or name, position - 1))
   end
   return read
 end
