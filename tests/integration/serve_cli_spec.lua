@@ -256,6 +256,16 @@ describe("the scripts of a server", function()
     assert.is_truthy(programs.read_until(child, '"remote":"127.0.0.1"', "stderr"))
   end)
 
+  it("take the place of none of the server's own routes", function()
+    local program <close> = programs.new()
+    for path, taken in pairs { ["/health"] = "/health", ["/v1/threads/{id}"] = "/v1/threads/{thread_id}" } do
+      program:file("agents.lua", ('require("perilune").route("GET %s", print)'):format(path))
+      local result = program:run { "serve", "--listen", "0", "agents.lua" }
+      assert.are.same({ 3, ("perilune: perilune.route: 'GET %s': the server has this route already, %s\n"):format(path, taken) },
+        { result.status, result.stderr })
+    end
+  end)
+
   it("take deliveries that are signed, once: scripts/webhook.lua", function()
     local program <close> = programs.new { HOOK_SECRET = "s3cret-s3cret" }
     local child <close> = program:start { "serve", "--listen", "0", programs.path "scripts/webhook.lua" }

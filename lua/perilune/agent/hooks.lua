@@ -3,6 +3,7 @@
 local check = require "perilune.std.check"
 local defined = require "perilune.agent.defined"
 local log = require "perilune.sys.log"
+local path_pattern = require "perilune.std.path_pattern"
 
 local M = {}
 
@@ -65,6 +66,10 @@ function M.route(app, pattern, run)
   check.choice("perilune.route: the method", method, methods)
   if #path > PATH_BYTES_MAX or not path:find("^/[%w%-._~!$&'()*+,;=:@%%{}/]*$") then
     check.fail(("perilune.route: '%s' is no path: it begins with /, and has neither ? nor #"):format(path))
+  end
+  local segments, problem = path_pattern.parse(path)
+  if not segments then
+    check.fail(("perilune.route: '%s': %s"):format(path, problem))
   end
   local routes = M.of(app).routes
   for _, route in ipairs(routes) do

@@ -1,4 +1,6 @@
--- Which function answers which request: a tree of path segments. `{name}` takes one segment, a last `{name...}` all that is left.
+-- Which function answers which request: a tree of path segments. What is written goes before `{name}`, and that before `{name...}`; where
+-- that way leads nowhere the next is tried, so that no route hides another one that it does not take the place of.
+local path_pattern = require "perilune.std.path_pattern"
 local problem = require "perilune.serve.problem"
 local tables = require "perilune.std.tables"
 
@@ -13,8 +15,17 @@ local PARAMETER_BYTES_MAX = 1024
 ---@class perilune.serve.Route
 ---@field family string|false what a key must allow; false: open to everybody
 ---@field run fun(exchange: perilune.Exchange)
----@field pattern string
+---@field pattern? string once it is added
+---@field names? string[] of the parameters of its pattern
+---@field has_rest? boolean the last one takes all that is left
 ---@field encode_error? fun(answer: perilune.serve.Answer, exchange: perilune.Exchange): table where errors have another shape
+
+---@class perilune.serve.RouteNode what comes after a segment
+---@field fixed table<string, perilune.serve.RouteNode>
+---@field any? perilune.serve.RouteNode after one that is a parameter
+---@field rest? perilune.serve.RouteNode after a parameter that takes all that is left
+---@field by_method? table<string, perilune.serve.Route>
+---@field encode_error? fun(answer: perilune.serve.Answer, exchange: perilune.Exchange): table
 
 ---@return table router
 function M.new()
@@ -22,32 +33,34 @@ function M.new()
 end
 
 
+-- The node after a segment; made where there is none.
+local function after(node, segment)
+  local nodes, key = node, segment.is_rest and "rest" or "any"
+  if segment.text then
+    nodes, key = node.fixed, segment.text
+  end
+  nodes[key] = nodes[key] or { fixed = {} }
+  return nodes[key]
+end
+
+
 ---@param method string
 ---@param pattern string "/v1/threads/{thread_id}"
 ---@param route perilune.serve.Route
+---@return perilune.serve.Route? taken who answers that method and path already; nothing was added then
 function methods:add(method, pattern, route)
-  local node = self.root
-  for segment in pattern:gmatch("[^/]+") do
-    local name, is_rest = segment:match("^{([%w_]+)(%.*)}$")
-    local following
-    if name then
-      following = node.any or { fixed = {} }
-      node.any = following
-      following.is_rest = is_rest ~= ""
-    else
-      following = node.fixed[segment] or { fixed = {} }
-      node.fixed[segment] = following
-    end
-    node = following
-    node.names = node.names or {}
+  local node, names = self.root, {}
+  for _, segment in ipairs(assert(path_pattern.parse(pattern))) do
+    node = after(node, segment)
+    names[#names + 1] = segment.name
+    route.has_rest = segment.is_rest
   end
-  node.by_method, node.encode_error = node.by_method or {}, route.encode_error or node.encode_error
-  local names = {}
-  for name in pattern:gmatch("{([%w_]+)%.*}") do
-    names[#names + 1] = name
+  node.by_method = node.by_method or {}
+  if node.by_method[method] then
+    return node.by_method[method]
   end
   route.pattern, route.names = pattern, names
-  node.by_method[method] = route
+  node.by_method[method], node.encode_error = route, route.encode_error or node.encode_error
 end
 
 
@@ -55,7 +68,7 @@ end
 ---@param list table[]
 function methods:add_all(list)
   for _, one in ipairs(list) do
-    self:add(one[1], one[2], { run = one[3], family = one.family, encode_error = one.encode_error })
+    assert(not self:add(one[1], one[2], { run = one[3], family = one.family, encode_error = one.encode_error }), one[2])
   end
 end
 
@@ -83,25 +96,39 @@ local function parameter(name, text, is_rest)
 end
 
 
--- The node of a path, and the texts of its parameters.
-local function walk(root, path)
-  local node, found, position = root, {}, 1
-  for segment, after in path:gmatch("([^/]+)()") do
-    local fixed = node.fixed[segment]
-    if fixed then
-      node = fixed
-    elseif node.any and node.any.is_rest then
-      found[#found + 1] = path:sub(position):gsub("^/+", "")
-      return node.any, found
-    elseif node.any then
-      found[#found + 1] = segment
-      node = node.any
-    else
-      return nil
+-- The route of a node; `search` notes the methods that it has instead.
+local function route_of(node, search)
+  local by_method, method = node.by_method, search.method
+  local route = by_method and (by_method[method] or method == "HEAD" and by_method.GET)
+  if by_method and not route then
+    search.allowed = search.allowed or {}
+    for name in pairs(by_method) do
+      search.allowed[name] = true
     end
-    position = after
   end
-  return node, found
+  return route
+end
+
+
+-- The route of what is left of the path from `position` on, below a node; what its parameters are goes into the list of `search`. A node
+-- is looked at once, whatever the path.
+local function walk(node, search, position, count)
+  local from, to = search.path:find("[^/]+", position)
+  if not from then
+    return route_of(node, search)
+  end
+  local segment = search.path:sub(from, to)
+  local fixed, any, rest = node.fixed[segment], node.any, node.rest
+  local route = fixed and walk(fixed, search, to + 1, count)
+  if not route and any then
+    search[count + 1] = segment
+    route = walk(any, search, to + 1, count + 1)
+  end
+  if not route and rest then
+    search[count + 1] = search.path:sub(from)
+    route = route_of(rest, search)
+  end
+  return route
 end
 
 
@@ -114,17 +141,14 @@ function methods:find(method, path)
   if path:find("//", 1, true) then
     return nil, ""
   end
-  local node, texts = walk(self.root, path)
-  if not node or not node.by_method then
-    return nil, ""
-  end
-  local route = node.by_method[method] or method == "HEAD" and node.by_method.GET
+  local search = { method = method, path = path }
+  local route = walk(self.root, search, 1, 0)
   if not route then
-    return nil, table.concat(tables.sorted_keys(node.by_method), ", ")
+    return nil, search.allowed and table.concat(tables.sorted_keys(search.allowed), ", ") or ""
   end
   local params = {}
   for position, name in ipairs(route.names) do
-    params[name] = parameter(name, texts[position], node.is_rest and position == #route.names)
+    params[name] = parameter(name, search[position], route.has_rest and position == #route.names)
   end
   return route, params
 end
@@ -136,7 +160,7 @@ end
 function methods:encoder(path)
   local node, encode_error = self.root, nil
   for segment in path:gmatch("[^/]+") do
-    node = node.fixed[segment] or node.any
+    node = node.fixed[segment] or node.any or node.rest
     if not node then
       break
     end

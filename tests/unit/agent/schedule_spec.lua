@@ -58,6 +58,7 @@ describe("a script", function()
     refused("'hooks' is no path", hooks.route, "POST hooks", print)
     refused("is no path", hooks.route, "POST /hooks?x=1", print)
     refused("the second argument must be a function, got nil", hooks.route, "POST /x")
+    refused("'/e/{a...}/b': nothing comes after {a...}", hooks.route, "GET /e/{a...}/b", print)
   end)
 
   it("defines jobs", function()

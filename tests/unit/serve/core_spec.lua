@@ -41,6 +41,32 @@ describe("the router", function()
     assert.are.same({ nil, "" }, find("GET", "/v1/nothing"))
   end)
 
+  it("lets no route hide another one", function()
+    local own = routers.new()
+    for _, pattern in ipairs { "/m/{model...}", "/m/{name}/card", "/f/{x...}", "/f/{x}/edit", "/g/{x}", "/g/new/y", "/h/{x}" } do
+      assert.is_nil(own:add("GET", pattern, {}))
+    end
+    own:add("POST", "/h/new", {})
+    for path, expected in pairs {
+      ["/m/offline/demo"] = "/m/{model...} offline/demo", ["/m/demo/card"] = "/m/{name}/card demo", ["/m/demo"] = "/m/{model...} demo",
+      ["/f/1/2"] = "/f/{x...} 1/2", ["/f/1/edit"] = "/f/{x}/edit 1", ["/f/1/edit/2"] = "/f/{x...} 1/edit/2",
+      ["/g/new"] = "/g/{x} new", ["/g/new/y"] = "/g/new/y", ["/h/new"] = "/h/{x} new" } do
+      local route, params = own:find("GET", path)
+      local _, value = next(params)
+      assert.are.equal(expected, route.pattern .. (value and " " .. value or ""), path)
+    end
+    assert.are.equal("/h/new", own:find("POST", "/h/new").pattern)
+    assert.are.same({ nil, "GET, POST" }, { own:find("PUT", "/h/new") })
+  end)
+
+  it("does not let a route take the place of another one", function()
+    local own, first = routers.new(), {}
+    own:add("GET", "/a/{b}", first)
+    assert.are.equal(first, own:add("GET", "/a/{c}/", {}))
+    assert.are.equal(first, (own:find("GET", "/a/x")))
+    assert.is_nil(own:add("PUT", "/a/{c}", {}))
+  end)
+
   it("says how errors are written, also below an address where nothing is", function()
     local own, encode = routers.new(), function() end
     own:add("GET", "/v1/a", { encode_error = encode })
