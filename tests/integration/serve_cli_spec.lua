@@ -270,11 +270,67 @@ describe("the scripts of a server", function()
     local program <close> = programs.new { HOOK_SECRET = "s3cret-s3cret" }
     local child <close> = program:start { "serve", "--listen", "0", programs.path "scripts/webhook.lua" }
     local url = programs.read_until(child, "/v1\n"):match("(http://[%d.:]+)/v1") .. "/hooks/issues"
+    local function deliver(body, id)
+      local signature = "sha256=" .. token.hmac_sha256("s3cret-s3cret", body)
+      return (ask(url, { body = body, headers = { ["x-hub-signature-256"] = signature, ["x-delivery"] = id } }))
+    end
     local body = json.encode { title = "It is broken", body = "All of it." }
-    local signed = { ["x-hub-signature-256"] = "sha256=" .. token.hmac_sha256("s3cret-s3cret", body), ["x-delivery"] = "7" }
     assert.are.equal(401, (ask(url, { body = body })))
-    assert.are.equal(202, (ask(url, { body = body, headers = signed })))
-    assert.are.equal(200, (ask(url, { body = body, headers = signed })))
+    assert.are.equal(202, deliver(body, "7"))
+    assert.are.equal(200, deliver(body, "7"))
+    assert.are.equal(202, deliver('{"title":"It is broken","body":null}', "8"))
+    for _, nothing in ipairs { "{}", "[]", "5", "null", '{"title":5}', "{" } do
+      assert.are.equal(400, deliver(nothing, "9"), nothing)
+    end
+    assert(child:kill "TERM")
+  end)
+
+  it("make one run of equal deliveries that come at once: scripts/webhook.lua", function()
+    local program <close> = programs.new { HOOK_SECRET = "s3cret-s3cret" }
+    local child <close> = program:start { "serve", "--listen", "0", programs.path "scripts/webhook.lua" }
+    local url = programs.read_until(child, "/v1\n"):match("(http://[%d.:]+)/v1") .. "/hooks/issues"
+    local body = '{"title":"It is broken"}'
+    local headers = { ["x-hub-signature-256"] = "sha256=" .. token.hmac_sha256("s3cret-s3cret", body), ["x-delivery"] = "7" }
+    local group <close> = task.group()
+    for _ = 1, 8 do
+      group:spawn(function()
+        local status, text = ask(url, { body = body, headers = headers })
+        assert.is_true(status == 200 or status == 202, text)
+      end)
+    end
+    group:wait()
+    assert.are.equal(1, #json.decode(program:run { "runs", "list", "--json" }.stdout))
+    assert(child:kill "TERM")
+  end)
+
+  it("do not begin without the secret that deliveries are signed with: scripts/webhook.lua", function()
+    local program <close> = programs.new()
+    local result = program:run { "serve", "--listen", "0", programs.path "scripts/webhook.lua" }
+    assert.are.same({ 1, true }, { result.status, result.stderr:find("set HOOK_SECRET", 1, true) ~= nil })
+  end)
+
+  it("let nobody ask for more than a page: scripts/gateway.lua", function()
+    local program <close> = programs.new()
+    local echo = program:file("echo.lua", [[
+      local perilune = require "perilune"
+      perilune.assistant { name = "echo", model = perilune.testing.model {
+        function(request) return tostring(request.max_completion_tokens or request.max_tokens) end, repeat_last = true } }
+    ]])
+    local child <close> = program:start { "serve", "--listen", "0", "--log-level", "off", programs.path "scripts/gateway.lua", echo }
+    local url = programs.read_until(child, "/v1\n"):match("(http://[%d.:]+/v1)")
+    local function limit_of(path, fields)
+      local status, text = ask(url .. path, { body = '{"model":"assistant/echo",' .. fields .. "}" })
+      return text:match('"text":"(%w+)"') or text:match('"content":"(%w+)"') or status
+    end
+    local question = '"messages":[{"role":"user","content":"How many?"}]'
+    for more, expected in pairs {
+      [""] = "1000", [',"max_tokens":null'] = "1000", [',"max_tokens":7'] = "7", [',"max_tokens":5000'] = "1000",
+      [',"max_completion_tokens":5000'] = "1000", [',"max_completion_tokens":7'] = "7", [',"max_tokens":"many"'] = 400 } do
+      assert.are.equal(expected, limit_of("/chat/completions", question .. more), more)
+    end
+    assert.are.equal("1000", limit_of("/chat/completions/", question .. ',"max_completion_tokens":5000'))
+    assert.are.equal("1000", limit_of("/responses", '"input":"How many?","max_output_tokens":5000'))
+    assert.are.equal("1000", limit_of("/messages", question .. ',"max_tokens":5000'))
     assert(child:kill "TERM")
   end)
 end)
