@@ -3,6 +3,7 @@
 -- that reads the environment.
 local check = require "perilune.std.check"
 local errors = require "perilune.std.errors"
+local fetch = require "perilune.sys.fetch"
 local fs = require "perilune.sys.fs"
 local log = require "perilune.sys.log"
 local proc = require "perilune.sys.proc"
@@ -27,8 +28,8 @@ local band_types = { models = "table", input = "number", output = "number", cach
 local RATE_MAX = 1000000
 
 local serve_types = {
-  cors = "table", trusted_proxies = "table", hosts = "table", run_expires_seconds = "integer", requests = "integer",
-  connections_per_address = "integer", extra_fields = "table",
+  cors = "table", trusted_proxies = "table", hosts = "table", run_expires_seconds = "integer", connections_per_address = "integer",
+  extra_fields = "table",
 }
 
 -- A price, in dollars per million tokens: prices = { ["openai/my-model"] = { input = 1.5, output = 6 } }.
@@ -145,10 +146,18 @@ local function check_numbers(where, values)
 end
 
 
+local function check_at_least_one(where, values, option)
+  if values[option] and values[option] < 1 then
+    check.fail(("%s: option '%s' must be at least 1"):format(where, option), NOBODY)
+  end
+end
+
+
 local function check_credits(where, values)
   where = where .. ": credits"
   check.options(where, values, credit_types, NOBODY)
   check_numbers(where, values)
+  check_at_least_one(where, values, "max_output_tokens")
   for kind, types in pairs { tiers = tier_types, bands = band_types } do
     for name, row in pairs(check.map(("%s.%s"):format(where, kind), values[kind] or {}, "table", NOBODY)) do
       local place = ("%s.%s['%s']"):format(where, kind, name)
@@ -157,7 +166,26 @@ local function check_credits(where, values)
     end
   end
   for name, band in pairs(values.bands or {}) do
-    check.list(("%s.bands['%s']: models"):format(where, name), band.models or {}, "string", NOBODY)
+    local place = ("%s.bands['%s']: models"):format(where, name)
+    if #check.list(place, band.models, "string", NOBODY) == 0 then
+      check.fail(place .. " must be a list of patterns, like { 'openai/*' }", NOBODY)
+    end
+  end
+end
+
+
+local function check_serve(where, values)
+  where = where .. ": serve"
+  check.options(where, values, serve_types, NOBODY)
+  for _, option in ipairs { "cors", "trusted_proxies", "hosts", "extra_fields" } do
+    check.list(("%s.%s"):format(where, option), values[option] or {}, "string", NOBODY)
+  end
+  check_at_least_one(where, values, "run_expires_seconds")
+  check_at_least_one(where, values, "connections_per_address")
+  for position, address in ipairs(values.trusted_proxies or {}) do
+    if address:find("/", 1, true) or not fetch.is_range(address) then
+      check.fail(("%s.trusted_proxies[%d] must be one address, like 10.0.0.1, got '%s'"):format(where, position, address), NOBODY)
+    end
   end
 end
 
@@ -167,7 +195,7 @@ local function check_fields(where, values)
   check.map(where .. ": env", values.env or {}, "string", NOBODY)
   check.map(where .. ": mcp", values.mcp or {}, "table", NOBODY)
   check.map(where .. ": tools", values.tools or {}, "table", NOBODY)
-  check.options(where .. ": serve", values.serve, serve_types, NOBODY)
+  check_serve(where, values.serve or {})
   check_credits(where, values.credits or {})
   if next(values) then
     require("perilune.model.settings").check_values(where, values, NOBODY)

@@ -44,6 +44,40 @@ describe("configured prices", function()
 end)
 
 
+describe("what is configured of the server and of credits", function()
+  it("is lists of texts, and numbers from 1 on", function()
+    assert(load_text [[return {
+      serve = { cors = { "*" }, trusted_proxies = { "10.0.0.1", "::1" }, hosts = { "a" }, extra_fields = {}, run_expires_seconds = 1,
+        connections_per_address = 1 },
+      credits = { max_output_tokens = 1, bands = { small = { models = { "offline/*" }, input = 0 } } },
+    }]])
+  end)
+
+  for text, problem in pairs {
+    ["serve = { cors = { 5 } }"] = "serve.cors[1] must be a string, got 5",
+    ["serve = { cors = { origin = 'https://a' } }"] = "serve.cors must be a list",
+    ["serve = { hosts = { true } }"] = "serve.hosts[1] must be a string",
+    ["serve = { extra_fields = { {} } }"] = "serve.extra_fields[1] must be a string",
+    ["serve = { trusted_proxies = { '127.0.0.0/8' } }"] = "serve.trusted_proxies[1] must be one address, like 10.0.0.1",
+    ["serve = { trusted_proxies = { '::1', 'localhost' } }"] = "serve.trusted_proxies[2] must be one address",
+    ["serve = { run_expires_seconds = -5 }"] = "'run_expires_seconds' must be at least 1",
+    ["serve = { connections_per_address = 0 }"] = "'connections_per_address' must be at least 1",
+    ["serve = { requests = 5 }"] = "unknown option 'requests'",
+    ["serve = 5"] = "'serve' must be a table",
+    ["credits = { max_output_tokens = 0 }"] = "'max_output_tokens' must be at least 1",
+    ["credits = { bands = { small = { input = 1 } } }"] = "bands['small']: models must be a table, got nil",
+    ["credits = { bands = { small = { models = {} } } }"] = "bands['small']: models must be a list of patterns",
+  } do
+    it("is refused when it is " .. text, function()
+      local settings, err = load_text("return { " .. text .. " }")
+      assert.is_nil(settings)
+      assert.is_true(errors.is(err, "configuration"))
+      assert.is_truthy(tostring(err):find(problem, 1, true), tostring(err))
+    end)
+  end
+end)
+
+
 describe("the lines of a .env file", function()
   it("are names and values, with quotes, escapes, export and comments", function()
     local values, bad = config.parse_env(table.concat({

@@ -89,7 +89,9 @@ function M.run(values, words, app)
   local signals <close> = proc.signals()
   reload.load(words)
   local server = servers.new(app)
-  server:listen { host = host, port = port, connections = values.connections }
+  server:listen {
+    host = host, port = port, connections = values.connections, connections_per_address = server.options.connections_per_address,
+  }
   local beside <close> = task.group()
   if values.watch then
     beside:spawn(reload.watch, server, words, kept)
