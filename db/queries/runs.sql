@@ -40,6 +40,12 @@ WHERE thread_no = (SELECT no FROM threads WHERE id = $1)
 ORDER BY no DESC
 LIMIT $3;
 
+-- name: run_list_called (id)
+-- What this run has called as tools.
+SELECT runs.id, threads.key AS thread_key, status, usage, cost_nano
+FROM runs JOIN threads ON threads.no = runs.thread_no
+WHERE runs.parent = $1 AND threads.key IS NOT NULL;
+
 -- name: run_list_open ()
 -- What is not finished, the oldest first: those of the index runs_active.
 SELECT runs.id, threads.id AS thread_id, assistant, model, status, lease_owner, lease_epoch, lease_until, error, usage,

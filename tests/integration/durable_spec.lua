@@ -427,6 +427,39 @@ describe("a run whose process ended", function()
     started[1]:wait(5)
   end)
 
+  it("ends with the run that has called it, when that one has ended", function()
+    local parent = begin { assistant = "tester" }
+    local child = begin { thread = threads.open(app, "another"), assistant = "tester", parent = parent.id }
+    assert(runs.interrupt(app:database(), parent))
+    assert.are.same({}, resumption.recover(app))
+    assert.are.equal("failed", assert(runs.get(app:database(), child.id)).status)
+  end)
+
+  it("in good order waits again for what it waited for", function()
+    local tester = assistant({ { tool_calls = { call("f"), call("g") } } }, {
+      tools = { tool("f", function() return "done" end, { approval = "always" }), tool("g", function() return "done" end) },
+    })
+    defined.add(tester)
+    local run = thread:run(tester, "Go.")
+    assert.are.equal("waiting_approval", run.status)
+    local db = app:database()
+    assert(runs.claim(db, run.id, "dead:1:1", dead))
+    assert(runs.let_go(db, "dead:1:1"))
+    local started = resumption.recover(app)
+    assert.are.same({ run.id, "waiting_approval" }, { started[1].id, started[1]:wait(5).status })
+  end)
+
+  it("knows what the assistants used that it has called", function()
+    local expert = assistant({ "Because." }, { name = "expert" })
+    local asker = assistant({ { tool_calls = { call("expert", { input = "Why?" }), call("f") } }, "So." }, {
+      name = "asker", tools = { expert:as_tool(), tool("f", function() return "done" end, { approval = function() return true end }) },
+    })
+    local waiting = thread:run(asker, "Go.")
+    waiting:approve()
+    local tokens = waiting.usage.total_tokens
+    assert.are.equal(tokens + tokens // 2, waiting:resume(asker).usage.total_tokens)
+  end)
+
   it("goes on behind a hand-over with the same question", function()
     local expert = assistant({ "About tides." }, { name = "expert" })
     local front = assistant({}, { name = "front", handoffs = { expert } })

@@ -182,10 +182,40 @@ describe("a hand-over", function()
     assert.same({ "incomplete", 3 }, { ended.status, #models.billing.requests })
   end)
 
+  it("goes to the assistant that is meant, also where both have one name", function()
+    local there = testing.model { "There." }
+    local server <close> = kit.start { define = define({ desk = { call "transfer_to_teams_desk", "Here." } }, {}) }
+    local defined = require "perilune.agent.defined"
+    local desk = defined.get "teams_desk"
+    desk.handoffs[1] = desk:with { model = there, handoffs = {} }
+    assert.equal("completed", create(server, "desk", {}).body.status)
+    assert.same({ 1, 1 }, { #models.desk.requests, #there.requests })
+  end)
+
+  it("leaves the run the steps of the assistant that was asked", function()
+    local server <close> = kit.start { define = define({
+      desk = { call "transfer_to_teams_billing" }, billing = { "Billed." },
+    }, { billing = { max_steps = 1 } }) }
+    assert.equal("completed", create(server, "desk", {}).body.status)
+  end)
+
+  it("forces a call of each assistant once", function()
+    local server <close> = kit.start { define = define({
+      desk = { call "transfer_to_teams_billing", "End." }, billing = { call "transfer_to_teams_desk" },
+    }, { desk = { tool_choice = "required" }, billing = { tool_choice = "required" } }) }
+    assert.equal("completed", create(server, "desk", {}).body.status)
+    assert.same({ "required", "required", nil }, { models.desk.requests[1].tool_choice, models.billing.requests[1].tool_choice,
+      models.desk.requests[2].tool_choice })
+  end)
+
   it("is no name for a tool of the client's", function()
     local server <close> = kit.start { define = define {} }
     local answer = create(server, "desk", { tools = { { type = "function", name = "transfer_to_teams_billing" } } })
     assert.same({ 400, "tools[0].name" }, { answer.status, answer.body.error.param })
+    answer = server:post("/v1/threads/runs", { assistant_id = "asst_teams_desk", tools = {
+      { type = "function", ["function"] = { name = "transfer_to_teams_billing" } },
+    } })
+    assert.same({ 400, "tools[0].function.name" }, { answer.status, answer.body.error.param })
     local perilune = require "perilune"
     local one, other = perilune.assistant { name = "teams a", model = testing.model {} }, perilune.assistant {
       name = "teams_a", model = testing.model {},
@@ -270,6 +300,16 @@ describe("an answer that is checked", function()
     assert.is_nil(server:get("/v1/runs/" .. id:gsub("^resp", "run") .. "/events").text:find "SECRET")
   end)
 
+  it("is refused beside a call of the client's tool, too", function()
+    local server <close> = kit.start { define = define({ desk = {
+      { text = "the SECRET is 42", tool_calls = { { name = "mine", arguments = {} } } },
+    } }, { desk = { guardrails = { output = { function(text)
+      return text:find "SECRET" and "it tells" or nil
+    end } } } }) }
+    local answer = create(server, "desk", { tools = { mine } })
+    assert.same({ 400, nil }, { answer.status, answer.text:find "42" })
+  end)
+
   it("that never fits is the upstream's mistake, and not asked again", function()
     local server <close> = kit.start { define = define({ desk = { "a", "b", "c" } }, { desk = { output = { n = "integer" } } }) }
     local answer = create(server, "desk", {})
@@ -291,6 +331,13 @@ describe("a chat completion of an assistant", function()
     assert.matches("run_%w+", answer.body.error.message)
   end)
 
+  it("says so again to whoever asks again with the same Idempotency-Key", function()
+    local server <close> = kit.start { define = define { desk = { call "danger" } } }
+    server.headers["idempotency-key"] = "1"
+    local first, again = ask(server, {}), ask(server, {})
+    assert.same({ 409, first.text }, { again.status, again.text })
+  end)
+
   it("that has reached a limit says so", function()
     local server <close> = kit.start { define = define({ desk = { call "echo", call "echo" } }, { desk = { max_steps = 1 } }) }
     assert.equal("length", ask(server, {}).body.choices[1].finish_reason)
@@ -301,7 +348,7 @@ describe("a chat completion of an assistant", function()
     local db = server.server.db
     local row = assert(runs.begin(db, {
       thread = assert(threads.create(db)), assistant = "teams_desk", owner = "dead:1:1", step = { kind = "model", name = "m" },
-      asked = { api = "chat", model = "assistant/teams_desk", assistant = "teams_desk", is_clients = true, overrides = {}, tools = {} },
+      asked = { api = "chat", model = "assistant/teams_desk", assistant = "teams_desk", overrides = {}, tools = {} },
     }, function() return false end))
     run_jobs.recover(server.server)
     assert.same({ "failed", 0 }, { assert(runs.get(db, row.id)).status, #models.desk.requests })
@@ -354,6 +401,31 @@ describe("a server that stops", function()
     app:close()
     return row
   end
+
+  it("leaves nothing of a chat completion that did not end", function()
+    local steps = { begun = task.signal(), over = task.signal() }
+    local app = apps.new { db = ":memory:", env = function() end }
+    local drain_seconds = servers.DRAIN_SECONDS
+    servers.DRAIN_SECONDS = 0
+    local server = kit.start { app = app, define = slow(steps) }
+    local group <close> = task.group()
+    group:spawn(function()
+      pcall(server.post, server, "/v1/chat/completions", {
+        model = "assistant/teams_slow", messages = { { role = "user", content = "Go" } },
+      })
+    end)
+    steps.begun:wait()
+    server:close()
+    servers.DRAIN_SECONDS = drain_seconds
+    local next_one <close> = kit.start { app = app, define = slow(steps) }
+    local row
+    repeat
+      row = assert(runs.list(next_one.server.db))[1]
+      task.yield()
+    until row.finished_at
+    assert.equal("failed", row.status)
+    group:wait()
+  end)
 
   it("lets the runs in the background end", function()
     local row = stop_in_the_middle(10, function(steps)

@@ -11,6 +11,7 @@ local run_object = require "perilune.agent.run"
 local runs = require "perilune.store.runs"
 local threads = require "perilune.agent.thread"
 local tool = require "perilune.tool"
+local tool_calls = require "perilune.agent.tool_calls"
 
 local M = {}
 
@@ -61,7 +62,7 @@ local function ask(assistant, arguments, context)
     return nil, errors.new { kind = "budget", code = "depth", message = message }
   end
   local app = turn.job.app
-  local thread = threads.open(app, "call " .. context.idempotency_key)
+  local thread = threads.open(app, tool_calls.thread_key(turn.row.id, context.seq))
   local run, options = earlier(app, thread), {
     budget = budget_left(turn), depth = turn.depth + 1, parent = turn.row.id, account = turn.row.account, wrap = turn.job.wrap,
   }

@@ -50,7 +50,7 @@ end
 ---Looks at an answer before the run is completed. Raises when a guardrail refuses it; the answer is not stored then.
 ---@param turn table
 ---@param answer perilune.Response
----@param output any
+---@param output? any
 function M.check_output(turn, answer, output)
   for _, guard in ipairs(turn.assistant.guardrails.output) do
     local why = guard(output ~= nil and output or answer.content, { thread = turn.job.thread, run = turn.row, assistant = turn.assistant })

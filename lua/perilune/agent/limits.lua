@@ -1,5 +1,6 @@
 -- When a run must end although its model would go on: its steps, its budget, going round in circles, or because its definition says so.
--- Looked at before a model is asked and before a batch of tools begins, never in the middle.
+-- The limits are those of the assistant that was asked, whoever is at work. Looked at before a model is asked and before a batch of tools
+-- begins, never in the middle.
 local M = {}
 
 ---The same calls with the same results this often in a row are a circle.
@@ -18,9 +19,8 @@ local NANO = 1e9
 ---@param planned_calls? integer tool calls that would begin
 ---@return string?
 function M.reached(turn, planned_calls)
-  local assistant, usage = turn.assistant, turn.usage
-  local budget = turn.budget
-  if turn.asked >= assistant.max_steps and not planned_calls then
+  local budget, usage = turn.budget, turn.usage
+  if turn.asked >= turn.job.assistant.max_steps and not planned_calls then
     return "max_steps"
   elseif turn.rounds_alike >= M.CIRCLE_ROUNDS then
     return "loop"

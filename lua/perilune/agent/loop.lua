@@ -138,10 +138,10 @@ local function request_of(turn)
   for name, value in pairs(turn.assistant.request) do
     request[name] = value
   end
-  if turn.has_asked == turn.assistant and request.tool_choice ~= "none" then
+  if turn.has_asked[turn.assistant] and request.tool_choice ~= "none" then
     request.tool_choice = nil -- a forced call is forced once, or it would never end
   end
-  turn.has_asked = turn.assistant
+  turn.has_asked[turn.assistant] = true
   if #turn.toolset.list > 0 then
     request.tools = turn.toolset.list
   else
@@ -326,6 +326,9 @@ function M.go(turn)
         return run
       end
     else
+      if answer.content ~= "" then
+        guards.check_output(turn, answer)
+      end
       release(turn)
       why = plan_calls(turn, answer, finished)
       if why then

@@ -93,12 +93,11 @@ local function checked(app, where, options)
   end
   local row = { name = name, metadata = options.metadata, definition = options }
   options.name, options.metadata = nil, nil
-  definition.build(app, row)
-  for _, other in ipairs(options.handoffs or {}) do
-    if other ~= name then
-      M.find(app, other)
-    end
+  local assistant, others = definition.build(app, row), {}
+  for position, other in ipairs(options.handoffs or {}) do
+    others[position] = other == name and assistant or M.find(app, other)
   end
+  assistant:with { handoffs = others } -- the names of its tools are told apart
   return row
 end
 

@@ -4,7 +4,9 @@
 local errors = require "perilune.std.errors"
 local messages = require "perilune.store.messages"
 local response = require "perilune.model.response"
+local runs = require "perilune.store.runs"
 local steps = require "perilune.store.steps"
+local tool_calls = require "perilune.agent.tool_calls"
 local turns = require "perilune.agent.turn"
 local usage = require "perilune.store.usage"
 
@@ -13,8 +15,16 @@ local M = {}
 local must = errors.must
 
 
--- What the run has used up to now.
-local function add_up(turn)
+-- What the run has used up to now: its own attempts, and the runs whose calls as tools are done; those of others add theirs when they are
+-- made again.
+local function add_up(turn, list)
+  local called = must(runs.list_called(turn.job.db, turn.row))
+  for _, step in ipairs(next(called) and list or {}) do
+    local run = step.kind == "tool" and step.status == "finished" and called[tool_calls.thread_key(turn.row.id, step.seq)]
+    if run then
+      turn:add_usage({ { cost_nano = run.cost_nano, outcome = "ok" } }, run.usage)
+    end
+  end
   for _, row in ipairs(must(usage.attempts(turn.job.db, turn.row))) do
     local counted = row.prompt_tokens and {
       prompt_tokens = row.prompt_tokens, completion_tokens = row.completion_tokens or 0,
@@ -101,19 +111,23 @@ end
 
 
 local function count(turn, list)
+  local asked_here = 0
   for _, step in ipairs(list) do
     local result = step.status == "finished" and step.result or {}
-    if step.kind == "model" and step.status ~= "started" then
-      turn.asked = turn.asked + (step.status == "finished" and 1 or 0)
+    if step.kind == "model" and step.status == "finished" then
+      turn.asked, asked_here = turn.asked + 1, asked_here + 1
     elseif step.kind == "tool" then
       turn.called = turn.called + 1
     end
     turn.steps = turn.steps + (step.status == "finished" and 1 or 0)
+    asked_here = result.transfer and 0 or asked_here
     turn.has_results = turn.has_results or result.has_whole
     if result.code == "arguments" or result.code == "unknown" then
       turn.repairs = turn.repairs + 1
     end
   end
+  turn.has_asked[turn.job.assistant] = turn.asked > 0
+  turn.has_asked[turn.assistant] = asked_here > 0 or turn.assistant == turn.job.assistant and turn.asked > 0
 end
 
 
@@ -130,8 +144,7 @@ end
 local function restore(turn)
   local list = must(steps.list(turn.job.db, turn.row))
   count(turn, list)
-  turn.has_asked = turn.asked > 0 and turn.assistant or nil
-  add_up(turn)
+  add_up(turn, list)
   local last
   for position, step in ipairs(list) do
     last = step.kind == "model" and step.status ~= "unknown" and position or last

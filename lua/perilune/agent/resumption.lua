@@ -7,6 +7,7 @@ local loop = require "perilune.agent.loop"
 local proc = require "perilune.sys.proc"
 local run_object = require "perilune.agent.run"
 local runs = require "perilune.store.runs"
+local steps = require "perilune.store.steps"
 
 local M = {}
 
@@ -37,16 +38,30 @@ function M.resume(run, assistant, options)
 end
 
 
--- May this process go on with it? It has begun, nobody living owns it, nothing waits that was not decided about, and no other run goes
--- on with it: the one whose call it is.
-local function is_due(app, row, open)
-  if row.parent and open[row.parent] then
-    return false
-  end
+-- May this process go on with it? Nobody living owns it, and it was in the middle of something, or all that waited was decided about.
+local function is_due(app, row)
   if row.lease_owner then
     return not proc.is_alive(row.lease_owner)
   end
-  return run_object.get(app, row.id).waiting == nil
+  return row.status == "running" or run_object.get(app, row.id).waiting == nil
+end
+
+
+-- A run that another one has called as a tool goes on when that one makes its call again, and ends with it; where a person has decided
+-- about its own calls, it goes on by itself.
+local function is_callers(app, row)
+  return row.parent ~= nil and not errors.must(steps.was_decided(app:database(), row))
+end
+
+
+-- What becomes of a run that has not ended: true: this process goes on with it.
+local function look(app, row, is_open)
+  if not is_callers(app, row) then
+    return is_due(app, row)
+  elseif not is_open[row.parent] and row.status == "running" and is_due(app, row) then
+    errors.must(runs.interrupt(app:database(), row))
+  end
+  return false
 end
 
 
@@ -64,7 +79,7 @@ function M.recover(app, job_of_row)
     is_open[row.id] = true
   end
   for _, row in ipairs(open) do
-    if is_due(app, row, is_open) then
+    if look(app, row, is_open) then
       local ok, result = pcall(function()
         local job = job_of_row and job_of_row(row) or job_of(app, { thread_id = row.thread_id, assistant = row.assistant })
         return jobs.start(job, function()

@@ -1,5 +1,5 @@
 -- Who may be at work in a run: the assistant that was asked, and those that it hands over to. What a request changes it changes of all
--- of them (perilune.RunOptions: adapt).
+-- of them (perilune.RunOptions: adapt, which knows the one that was asked, too).
 local M = {}
 
 
@@ -42,12 +42,12 @@ end
 ---@param other perilune.Assistant
 function M.put_to_work(turn, other)
   local job = turn.job
-  if other.name == job.assistant.name then
-    turn.assistant, turn.model, turn.model_name = job.assistant, job.model, job.model_name
-    return
+  turn.assistant = other == job.assistant and other or job.adapt(other)
+  if turn.assistant == job.assistant then
+    turn.model, turn.model_name = job.model, job.model_name
+  else
+    turn.model, turn.model_name = job.model_of(turn.assistant)
   end
-  turn.assistant = job.adapt(other)
-  turn.model, turn.model_name = job.model_of(turn.assistant)
 end
 
 

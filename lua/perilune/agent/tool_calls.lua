@@ -132,12 +132,30 @@ function M.items(calls, steps, seqs)
 end
 
 
+---The idempotency key of a call: the same, however often it is made.
+---@param run_id string
+---@param seq integer of its step
+---@return string
+function M.key(run_id, seq)
+  return token.sha256(run_id .. ":" .. seq):sub(1, 32)
+end
+
+
+---The key of the thread on which an assistant answers that is called as a tool.
+---@param run_id string
+---@param seq integer
+---@return string
+function M.thread_key(run_id, seq)
+  return "call " .. M.key(run_id, seq)
+end
+
+
 local function context_of(turn, item)
   local row, call = turn.row, item.call
   return {
     thread = turn.job.thread, run = row, call_id = call.id, assistant = turn.assistant, turn = turn,
     cancel = turn.job.token, is_approved = true, -- what needs a person's word does not get here without it
-    idempotency_key = token.sha256(row.id .. ":" .. item.seq):sub(1, 32),
+    idempotency_key = M.key(row.id, item.seq), seq = item.seq,
     emit = function(event)
       turn:emit(event)
     end,

@@ -39,17 +39,26 @@ local function reader(db, thread)
 end
 
 
----Has an assistant a tool of that name, one of the host's included?
+---Is that the name of a tool that the host makes for an assistant?
 ---@param assistant perilune.Assistant
 ---@param name string
 ---@return boolean
-function M.has(assistant, name)
+function M.is_hosts(assistant, name)
   for _, other in ipairs(assistant.handoffs) do
     if transfers.name(other) == name then
       return true
     end
   end
-  return name == M.READER or assistant.tools[name] ~= nil
+  return name == M.READER
+end
+
+
+---Has an assistant a tool of that name, one of the host's included?
+---@param assistant perilune.Assistant
+---@param name string
+---@return boolean
+function M.has(assistant, name)
+  return assistant.tools[name] ~= nil or M.is_hosts(assistant, name)
 end
 
 

@@ -58,7 +58,7 @@ function M.new(job, row)
   end
   local self = setmetatable({
     job = job, row = row, budget = budget, depth = job.depth or 0, asked = 0, called = 0, steps = 0, repairs = 0, output_repairs = 0,
-    cost = 0, has_price = true, rounds_alike = 0, journal = journal.new(), started = clock.mono(), is_settled = false,
+    cost = 0, has_price = true, rounds_alike = 0, has_asked = {}, journal = journal.new(), started = clock.mono(), is_settled = false,
   }, metatable)
   team.put_to_work(self, team.find(job.assistant, row.assistant) or job.assistant)
   return self

@@ -70,7 +70,7 @@ function M.asked(exchange, name, options)
   end
   return {
     api = "chat", model = "assistant/" .. name, assistant = found.ref, overrides = overrides, tools = options.tools or {},
-    hands_back = true, is_clients = true,
+    hands_back = true,
   }
 end
 

@@ -47,18 +47,26 @@ local function attach(ask)
 end
 
 
+local function answer_lost()
+  return problem.new {
+    status = 409, type = "invalid_request_error", code = "idempotency_answer_lost", is_retryable = false,
+    message = "The answer to the request with this Idempotency-Key broke off, or was too long to be kept. It is not made, and charged, "
+      .. "again: ask with another key.",
+  }
+end
+
+
 -- What those get who ask the same again: the answer, also one that broke off. Nil: nothing has come of it, it may be asked for anew. Where
--- something has come of it, which was paid for, and there is no answer to give, they are told so.
-local function kept_of(exchange)
+-- something has come of it, which was paid for, and there is no answer to give, they get the refusal that it ended in, or are told so.
+local function kept_of(exchange, raised)
   local copy = exchange.copy
   if copy and (copy.status < 500 or exchange.has_content) then
     return copy.status, copy.body, { ["content-type"] = copy.type }
   elseif exchange.has_content then
-    local answer = problem.answer_of(problem.new {
-      status = 409, type = "invalid_request_error", code = "idempotency_answer_lost", is_retryable = false,
-      message = "The answer to the request with this Idempotency-Key broke off, or was too long to be kept. It is not made, and charged, "
-        .. "again: ask with another key.",
-    })
+    local answer = raised and not exchange.has_begun and problem.answer_of(raised)
+    if not answer or answer.status >= 499 then
+      answer = problem.answer_of(answer_lost())
+    end
     answer.headers["content-type"] = "application/json"
     return answer.status, json.encode((exchange.route.encode_error or problem.body)(answer, exchange)), answer.headers
   end
@@ -66,8 +74,8 @@ end
 
 
 -- Keeps what came of a request; one that came to nothing gives its place up.
-local function conclude(exchange, db, place)
-  local status, body, headers = kept_of(exchange)
+local function conclude(exchange, db, place, raised)
+  local status, body, headers = kept_of(exchange, raised)
   if not status then
     return idempotency.abandon(db, place)
   end
@@ -82,8 +90,8 @@ end
 -- Runs the route, however it ends.
 local function answer_once(exchange, db, place, run)
   exchange.wants_copy = true
-  local leaving <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
-    task.shield(WRITE_SECONDS, conclude, exchange, db, place)
+  local leaving <close> = setmetatable({}, { __close = function(_, raised) -- luacheck: ignore 211
+    task.shield(WRITE_SECONDS, conclude, exchange, db, place, raised)
   end })
   run(exchange)
 end

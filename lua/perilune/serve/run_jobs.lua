@@ -10,6 +10,8 @@ local registry = require "perilune.agent.registry"
 local resumption = require "perilune.agent.resumption"
 local proc = require "perilune.sys.proc"
 local runs = require "perilune.store.runs"
+local steps = require "perilune.store.steps"
+local threads = require "perilune.store.threads"
 local toolset = require "perilune.agent.toolset"
 
 local M = {}
@@ -26,7 +28,7 @@ local M = {}
 ---@field instructions_after? string added to the assistant's own instructions
 ---@field hands_back? boolean
 ---@field budget? { tool_calls: integer? }
----@field is_clients? boolean the client keeps the conversation: nobody comes back for this run
+---@field is_kept? false nobody comes back for what a request has asked without storing it
 
 
 -- The assistant's own instructions with more behind them.
@@ -83,6 +85,7 @@ end
 ---@param app perilune.App
 ---@param asked perilune.serve.Asked
 ---@return perilune.Assistant
+---@return perilune.Assistant original as it is without what was asked
 function M.assistant(app, asked)
   local changes, tools = {}, definition.outside_tools(asked.tools or {})
   for name, value in pairs(asked.overrides or {}) do
@@ -90,13 +93,14 @@ function M.assistant(app, asked)
   end
   if not asked.assistant then
     changes.name, changes.tools = asked.api, tools
-    return assistants.new(changes)
+    local made = assistants.new(changes)
+    return made, made
   end
   local assistant = asked.row and registry.of_row(app, asked.row) or registry.find(app, asked.assistant)
   if asked.has_own_tools then
     changes.tools, tools = replaced(assistant, tools), {}
   end
-  return changed(assistant, asked, changes, tools)
+  return changed(assistant, asked, changes, tools), assistant
 end
 
 
@@ -125,11 +129,12 @@ end
 ---@param options perilune.RunOptions
 ---@return perilune.Job
 function M.job(app, thread, asked, options)
-  local first, made = M.assistant(app, asked), {}
+  local first, original = M.assistant(app, asked)
+  local made = { [original] = first }
   options.asked, options.hands_back, options.budget = asked, asked.hands_back, asked.budget
   function options.adapt(other)
-    made[other.name] = made[other.name] or adapted(other, first, asked)
-    return made[other.name]
+    made[other] = made[other] or adapted(other, first, asked)
+    return made[other]
   end
   return jobs.new(app, thread, first, nil, options)
 end
@@ -161,11 +166,23 @@ local function job_of_row(server, row)
 end
 
 
--- A client that kept its conversation here and there has gone with the process that answered it.
+-- Was it asked by a client who has gone with the process that answered, and who keeps the conversation himself? Where a person has decided
+-- about a call since, somebody else waits for it.
+local function is_abandoned(server, row)
+  local asked = row.asked
+  local is_passing = asked and (asked.api == "chat" or asked.is_kept == false)
+  local has_owner = row.lease_owner and proc.is_alive(row.lease_owner)
+  return is_passing and row.status == "running" and not has_owner and not errors.must(steps.was_decided(server.db, row))
+end
+
+
 local function end_abandoned(server)
   for _, row in ipairs(errors.must(runs.list_open(server.db))) do
-    if row.asked and row.asked.is_clients and row.lease_owner and not proc.is_alive(row.lease_owner) then
+    if is_abandoned(server, row) then
       errors.must(runs.interrupt(server.db, row))
+      if row.asked.is_kept == false then
+        errors.must(threads.delete(server.db, row.thread_id))
+      end
     end
   end
 end

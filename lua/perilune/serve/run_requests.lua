@@ -5,6 +5,7 @@ local fields = require "perilune.serve.shape.assistants.fields"
 local objects = require "perilune.serve.shape.assistants.objects"
 local problem = require "perilune.serve.problem"
 local registry = require "perilune.agent.registry"
+local toolset = require "perilune.agent.toolset"
 
 local M = {}
 
@@ -94,7 +95,10 @@ function M.read(exchange)
   local body = exchange:body()
   local found, assistant = assistant_of(exchange, body)
   local tools, names = fields.tools(body), {}
-  for _, one in ipairs(tools or assistant.tool_list) do
+  for position, one in ipairs(tools or assistant.tool_list) do
+    if tools and not assistant.tools[one.name] and toolset.is_hosts(assistant, one.name) then
+      problem.invalid(("tools[%d].function.name"):format(position - 1), ("'%s' is a tool of the server's."):format(one.name))
+    end
     names[one.name] = true
   end
   local overrides = overrides_of(body, function(name)

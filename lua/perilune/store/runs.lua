@@ -53,6 +53,22 @@ function M.list(db, options)
 end
 
 
+---The runs that a run has called as tools, by the keys of their threads: what they used.
+---@param db perilune.Database
+---@param run { id: string }
+---@return table<string, perilune.RunRow>|nil
+---@return perilune.Error?
+function M.list_called(db, run)
+  local list, err = db:read("run_list_called", { id = run.id })
+  list, err = rows.each(list, err, decode)
+  local by_key = {}
+  for _, row in ipairs(list or {}) do
+    by_key[row.thread_key] = row
+  end
+  return list and by_key, err
+end
+
+
 ---Every run that has not ended, the oldest first.
 ---@param db perilune.Database
 ---@return perilune.RunRow[]|nil

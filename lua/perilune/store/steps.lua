@@ -63,6 +63,22 @@ local function decode(row)
 end
 
 
+---Has anybody decided about a call of a run?
+---@param db perilune.Database
+---@param run string|{ id: string }
+---@return boolean|nil
+---@return perilune.Error?
+function M.was_decided(db, run)
+  local list, err = M.list(db, run)
+  for _, step in ipairs(list or {}) do
+    if step.decision then
+      return true
+    end
+  end
+  return list and false, err
+end
+
+
 ---@param db perilune.Database
 ---@param run string|{ id: string }
 ---@return perilune.StepRow[]|nil

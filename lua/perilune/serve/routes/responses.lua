@@ -288,7 +288,7 @@ local function create(exchange)
   local asked = asked_of(exchange, question, name)
   local place <close> = stored.place()
   local thread = place:thread(exchange, question, is_kept)
-  asked.first_seq = thread.next_seq
+  asked.first_seq, asked.is_kept = thread.next_seq, is_kept
   local going <close> = not is_kept and thread_for_now(exchange.server.db, thread) or nil -- luacheck: ignore 211
   local job = job_of(exchange, question, asked, thread)
   if question.is_background then
