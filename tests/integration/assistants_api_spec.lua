@@ -243,6 +243,18 @@ describe("the Assistants family", function()
       assert.same({}, ok(server:get(path .. "&run_id=run_none")).data)
     end)
 
+    it("that a run was given may be many", function()
+      local server <close> = start()
+      local many = {}
+      for position = 1, 250 do
+        many[position] = { role = "user", content = tostring(position) }
+      end
+      local run, path = run_to(server, "completed", thread_with(server, "one"), { additional_messages = many })
+      local step = ok(server:get(path .. "/steps")).data[1]
+      assert.same({ "message_creation", "completed" }, { step and step.type, step and step.status })
+      assert.same({ "Hi" }, texts_of(ok(server:get(("/v1/threads/%s/messages?run_id=%s"):format(run.thread_id, run.id)))))
+    end)
+
     it("of the user are shown whatever they say", function()
       local server <close> = start()
       local path = ("/v1/threads/%s/messages"):format(thread_with(server, "one"))

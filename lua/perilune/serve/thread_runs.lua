@@ -88,14 +88,22 @@ local function reason_of(db, row)
 end
 
 
+-- Was a message given to a run? As many as were asked for, from the first on; or those written in one batch with it.
+local function is_given(row, stored)
+  local inputs = (row.asked or {}).inputs
+  if inputs then
+    return stored.seq < (row.input_seq or 1) + inputs
+  end
+  return stored.created_at == row.created_at
+end
+
+
 ---Was a message said in a run? Those that it began with were given to it, also where they speak for the assistant.
 ---@param row perilune.RunRow
 ---@param stored perilune.StoredMessage
 ---@return boolean
 function M.is_answer(row, stored)
-  local asked = row.asked or {}
-  local is_given = asked.first_seq and stored.seq < asked.first_seq + asked.inputs
-  return stored.role == "assistant" and stored.run_id == row.id and not is_given
+  return stored.role == "assistant" and stored.run_id == row.id and not (row.asked and is_given(row, stored))
 end
 
 
@@ -147,15 +155,10 @@ local function messages_of(db, row)
 end
 
 
--- How many of its messages a run began with: as many as were asked for, from the first on, or those written in one batch with it.
+-- How many messages of the list a run began with.
 local function count_inputs(row, list)
-  local count, last_seq = 0, row.asked and row.asked.inputs and (row.input_seq or 1) + row.asked.inputs - 1
-  while list[count + 1] do
-    local stored = list[count + 1]
-    local is_input = last_seq and stored.seq <= last_seq or not last_seq and stored.created_at == row.created_at
-    if not is_input then
-      break
-    end
+  local count = 0
+  while list[count + 1] and is_given(row, list[count + 1]) do
     count = count + 1
   end
   return count
