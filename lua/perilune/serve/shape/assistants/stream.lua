@@ -36,10 +36,7 @@ function M.new(options)
   }, metatable)
   if options.step then
     local model_step = ids.step_seq(options.step.id, self.run.id) - 1 -- its calls come right after it
-    self.step, self.answer, self.missing = options.step, { results = 0, step = model_step }, 0
-    for _, call in ipairs(options.step.step_details.tool_calls) do
-      self.missing = self.missing + (call["function"].output == null and 1 or 0)
-    end
+    self.step, self.answer = options.step, { results = 0, step = model_step }
   end
   return self
 end
