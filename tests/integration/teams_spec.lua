@@ -259,6 +259,15 @@ describe("a run that waits for a decision", function()
     assert.same({ "incomplete", 2 }, { ended.status, #models.desk.requests })
   end)
 
+  it("that is cancelled in the middle of an answer shows what had come of it as used", function()
+    local server <close> = kit.start { define = define { desk = { { text = ("word "):rep(500), word_delay = 0.02 } } } }
+    local id = create(server, "desk", { background = true }).body.id
+    repeat until #server:get("/v1/responses/" .. id).body.output > 0
+    local body = server:post("/v1/responses/" .. id .. "/cancel").body
+    assert.equal("cancelled", body.status)
+    assert.is_true(body.usage.input_tokens > 0 and body.usage.output_tokens > 0)
+  end)
+
   it("knows what it has used, also when it is ended", function()
     local server <close> = kit.start { define = define { desk = { call "danger" } } }
     local answer = create(server, "desk", { background = true })

@@ -181,8 +181,9 @@ local function ask(turn)
   local attempts = take_history(turn)
   turn.asked, turn.steps = turn.asked + 1, turn.steps + 1
   turn.held = (turn.assistant.output or turn.assistant.guardrails.output[1]) and {} or nil
-  local stream <close> = turn.model:stream(request_of(turn))
-  turn.stream = stream
+  local request = request_of(turn)
+  local stream <close> = turn.model:stream(request)
+  turn.stream, turn.sent = stream, request.messages
   for event in stream do
     if passes[event.type] then
       show_answer(turn, event)

@@ -9,6 +9,7 @@ local run_object = require "perilune.agent.run"
 local runs = require "perilune.store.runs"
 local task = require "perilune.sys.task"
 local team = require "perilune.agent.team"
+local tokens = require "perilune.model.tokens"
 local usages = require "perilune.model.usage"
 
 local M = {}
@@ -255,13 +256,20 @@ function turn:hand_back(waiting)
 end
 
 
+-- What of an answer that broke off was used: as the provider said, or counted here.
+local function used(self, answer)
+  local bytes = #answer.content + #(answer.reasoning or "")
+  return answer.usage or bytes > 0 and tokens.estimated(self.sent, bytes) or nil
+end
+
+
 -- What a run leaves that did not come to its end: the text that had arrived, marked as partial, and why it stopped.
 local function settle(self, err)
   local ending = self:ending(errors.is(err, "cancelled") and "cancelled" or "failed")
   ending.error = err
   if self.stream then
     local answer = self.stream:so_far()
-    self:add_usage(self.stream.rows, answer.usage)
+    self:add_usage(self.stream.rows, used(self, answer))
     ending.usage, ending.attempts = self.usage, self.stream.rows
     ending.cost_nano = self.has_price and self.usage and self.cost or nil
     if answer.content ~= "" and not self.held then

@@ -83,4 +83,17 @@ function M.of_tools(tools)
 end
 
 
+---The usage of an answer that nobody has counted.
+---@param messages perilune.Message[] of the request
+---@param bytes integer of the answer
+---@return perilune.Usage
+function M.estimated(messages, bytes)
+  local prompt, completion = 0, M.of_bytes(bytes)
+  for _, message in ipairs(messages) do
+    prompt = prompt + M.of_message(message)
+  end
+  return { prompt_tokens = prompt, completion_tokens = completion, total_tokens = prompt + completion, estimated = true }
+end
+
+
 return M

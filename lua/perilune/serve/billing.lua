@@ -132,11 +132,7 @@ function seen:used()
   if is_sound then
     return said
   end
-  local prompt, completion = 0, tokens.of_bytes(self.bytes)
-  for _, message in ipairs(self.request.messages) do
-    prompt = prompt + tokens.of_message(message)
-  end
-  return { prompt_tokens = prompt, completion_tokens = completion, total_tokens = prompt + completion, estimated = true }
+  return tokens.estimated(self.request.messages, self.bytes)
 end
 
 
