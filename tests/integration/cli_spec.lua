@@ -174,6 +174,18 @@ describe("the command line", function()
     fails(2, { "providers", "test", "nosuch" }, { "neither a file nor a known provider" })
   end)
 
+  it("refuses an option of another action, and exits with 2", function()
+    for _, words in ipairs {
+      { "keys", "revoke", "x", "--grace", "1h" }, { "keys", "--account", "x" }, { "credits", "balance", "--note", "x" },
+      { "threads", "show", "x", "--at", "1" }, { "threads", "export", "x", "-n", "1" }, { "runs", "approve", "x", "--reason", "y" },
+      { "runs", "show", "x", "--script", "y" }, { "assistants", "list", "--no-replace" }, { "workflows", "show", "x", "--again" },
+      { "providers", "--live" }, { "providers", "test", "x", "--health" },
+    } do
+      local err = fails(2, words, { "is an option of" })
+      has(err, "; try perilune " .. words[1] .. " --help")
+    end
+  end)
+
   it("helps: as a whole, and for each command with examples", function()
     local program <close> = programs.new()
     local help = output_of(program, { "--help" })

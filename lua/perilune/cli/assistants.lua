@@ -13,8 +13,8 @@ local M = {
 Lists, shows, creates and deletes the assistants that are rows of the database. FILE is JSON (- is standard input): the options
 of perilune.assistant, with tools (the built-in ones and configured MCP servers) and handoffs by name.]],
   options = {
-    { names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, help = "list: how many (50)" },
-    { names = { "--replace" }, key = "replace", help = "create: change the one of that name, if there is one" },
+    { names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, of = { "list" }, help = "how many (50)" },
+    { names = { "--replace" }, key = "replace", of = { "create" }, help = "change the one of that name, if there is one" },
   },
   examples = {
     "list", "show forecaster --json", "create forecaster.json", "create --replace forecaster.json", "delete forecaster",
@@ -97,6 +97,7 @@ function M.run(values, words, app)
   if not action then
     options.fail("assistants: unknown action '%s'; it is list, show, create or delete", name)
   end
+  options.only("assistants", M.options, values, name)
   options.at_most("assistants", words, name == "list" and 1 or 2)
   if name ~= "list" and not words[2] then
     options.fail(name == "create" and "assistants: which file? (perilune assistants create FILE)"

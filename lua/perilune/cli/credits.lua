@@ -13,9 +13,12 @@ local M = {
 Shows what accounts have, gives them credits (a negative amount takes some back), and shows what happened to them. An account that is
 given credits is prepaid from then on: what they do not cover is refused.]],
   options = {
-    { names = { "--note" }, key = "note", value = "TEXT", help = "grant: why" },
-    { names = { "--postpaid" }, key = "postpaid", help = "grant: count only; refuse nothing" },
-    { names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, max = 100, help = "history: how many (20)" },
+    { names = { "--note" }, key = "note", value = "TEXT", of = { "grant" }, help = "why" },
+    { names = { "--postpaid" }, key = "postpaid", of = { "grant" }, help = "count only; refuse nothing" },
+    {
+      names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, max = 100, of = { "history" },
+      help = "how many (20)",
+    },
   },
   examples = { "balance", "grant laptop 100 --note 'for November'", "grant laptop -2.5", "history laptop" },
 }
@@ -104,6 +107,7 @@ function M.run(values, words, app)
   elseif name == "grant" and not words[2] then
     options.fail("credits: whom? (perilune credits grant ACCOUNT AMOUNT)")
   end
+  options.only("credits", M.options, values, name)
   options.at_most("credits", words, name == "grant" and 3 or 2)
   action(values, words, app)
   return 0

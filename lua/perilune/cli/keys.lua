@@ -14,16 +14,28 @@ local M = {
 Makes, lists, revokes and replaces keys of `perilune serve`. A key's text is printed once, when it is made; what is kept is a digest.
 KEY is the id (the part after pl_live_) or the name. Keys of one account share its threads, assistants and credits.]],
   options = {
-    { names = { "--account" }, key = "account", value = "NAME", help = "create: the account (by default one of the key's name)" },
-    { names = { "--prepaid" }, key = "prepaid", help = "create: of a new account, refuse what its credits do not cover" },
-    { names = { "--tier" }, key = "tier", value = "NAME", help = "create: of a new account, its tier (credits.tiers); implies --prepaid" },
-    { names = { "--models" }, key = "models", value = "LIST", help = "create: only these models: openai/*,assistant/forecaster" },
-    { names = { "--routes" }, key = "routes", value = "LIST", help = "create: only these families: chat,responses,models,…" },
-    { names = { "--expires" }, key = "expires", value = "TIME", help = "create: how long it is valid: 30d, 12h" },
-    { names = { "--requests" }, key = "requests", value = "N", type = "integer", min = 1, help = "create: requests a minute" },
-    { names = { "--tokens" }, key = "tokens", value = "N", type = "integer", min = 1, help = "create: tokens a minute" },
-    { names = { "--concurrency" }, key = "concurrency", value = "N", type = "integer", min = 1, help = "create: requests at once" },
-    { names = { "--grace" }, key = "grace", value = "TIME", help = "rotate: how long the old key is still valid (0s)" },
+    {
+      names = { "--account" }, key = "account", value = "NAME", of = { "create" },
+      help = "the account (by default one of the key's name)",
+    },
+    { names = { "--prepaid" }, key = "prepaid", of = { "create" }, help = "of a new account, refuse what its credits do not cover" },
+    {
+      names = { "--tier" }, key = "tier", value = "NAME", of = { "create" },
+      help = "of a new account, its tier (credits.tiers); implies --prepaid",
+    },
+    {
+      names = { "--models" }, key = "models", value = "LIST", of = { "create" },
+      help = "only these models: openai/*,assistant/forecaster",
+    },
+    { names = { "--routes" }, key = "routes", value = "LIST", of = { "create" }, help = "only these families: chat,responses,models,…" },
+    { names = { "--expires" }, key = "expires", value = "TIME", of = { "create" }, help = "how long it is valid: 30d, 12h" },
+    { names = { "--requests" }, key = "requests", value = "N", type = "integer", min = 1, of = { "create" }, help = "requests a minute" },
+    { names = { "--tokens" }, key = "tokens", value = "N", type = "integer", min = 1, of = { "create" }, help = "tokens a minute" },
+    {
+      names = { "--concurrency" }, key = "concurrency", value = "N", type = "integer", min = 1, of = { "create" },
+      help = "requests at once",
+    },
+    { names = { "--grace" }, key = "grace", value = "TIME", of = { "rotate" }, help = "how long the old key is still valid (0s)" },
   },
   examples = {
     "create laptop", "create shop --account customers --models 'openai/*' --requests 60", "create guest --tier free --expires 30d", "list",
@@ -182,6 +194,7 @@ function M.run(values, words, app)
   if not action then
     options.fail("keys: unknown action '%s'; it is create, list, revoke or rotate", name)
   end
+  options.only("keys", M.options, values, name)
   options.at_most("keys", words, name == "list" and 1 or 2)
   if name ~= "list" and not words[2] then
     options.fail("keys: which one? (perilune keys %s %s)", name, name == "create" and "NAME" or "KEY")

@@ -1,6 +1,7 @@
 -- The words of a command line: options by their description, the rest in order. Unknown options are errors with a
 -- suggestion.
 local errors = require "perilune.std.errors"
+local tables = require "perilune.std.tables"
 local text = require "perilune.std.text"
 
 local M = {}
@@ -65,9 +66,24 @@ function M.at_most(command, words, most)
 end
 
 
+---Refuses options that an action of a command has no use for: an option with `of` is for these actions alone.
+---@param command string
+---@param spec table[] see `parse`
+---@param values table by key
+---@param action string
+function M.only(command, spec, values, action)
+  for _, option in ipairs(spec) do
+    if option.of and values[option.key] ~= nil and not tables.set(option.of)[action] then
+      local others = table.concat(option.of, ", ")
+      M.fail("%s %s: %s is an option of %s; try perilune %s --help", command, action, option.names[1], others, command)
+    end
+  end
+end
+
+
 ---Parses words. An option is { names = {"--model", "-m"}, key = "model", value = "NAME"?, type = "number"|"integer"|nil,
----min = 0?, max = 9?, many = bool?, help = "..." }; one without `value` is a switch, and `--no-x` turns the switch `--x` off;
----`many` may come several times and gives a list. "--" ends the options.
+---min = 0?, max = 9?, many = bool?, of = { "list" }?, help = "..." }; one without `value` is a switch, and `--no-x` turns the
+---switch `--x` off; `many` may come several times and gives a list; `of` are the actions that it is for (`only`). "--" ends the options.
 ---@param words string[]
 ---@param spec table[]
 ---@param stop_at_word? boolean the first word that is no option ends the options too
@@ -119,7 +135,8 @@ function M.help(spec)
   local lines = {}
   for _, option in ipairs(spec) do
     local left = table.concat(option.names, ", ") .. (option.value and " " .. option.value or "")
-    lines[#lines + 1] = ("  %-26s %s"):format(left, option.help)
+    local help = (option.of and table.concat(option.of, ", ") .. ": " or "") .. option.help
+    lines[#lines + 1] = ("  %-26s %s"):format(left, help)
   end
   return table.concat(lines, "\n")
 end

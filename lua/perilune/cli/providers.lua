@@ -6,18 +6,18 @@ local text = require "perilune.std.text"
 local WHY_BYTES_MAX = 400 -- in the table; --json says all of it
 
 local M = {
-  usage = "providers [OPTION...]\n       perilune providers test FILE [OPTION...]   (or the NAME of a known provider)",
+  usage = "providers [list] [OPTION...]\n       perilune providers test FILE [OPTION...]   (or the NAME of a known provider)",
   summary = [[
 Lists the providers: built in, of ./providers/*.lua and of the folder perilune/providers of your configuration. `test`
 runs the conformance kit on a provider file: every case passes, fails or is skipped, and says why. The exit code is 1
 when one fails. Recordings are folders with response.body, meta.json and expect.json (docs/providers.md).]],
   options = {
-    { names = { "--health" }, key = "health", help = "ask each provider for its list of models, and say how that went" },
-    { names = { "--fixtures" }, key = "fixtures", value = "DIR", help = "test: recordings of the vendor's answers" },
-    { names = { "--case" }, key = "case", value = "NAME", help = "test: this case alone" },
-    { names = { "--api" }, key = "api", value = "NAME", help = "test: another wire format of the provider" },
-    { names = { "--live" }, key = "live", help = "test: send one tiny real request, when the key is set" },
-    { names = { "--model", "-m" }, key = "model", value = "NAME", help = "test --live: the model to ask" },
+    { names = { "--health" }, key = "health", of = { "list" }, help = "ask each provider for its list of models, and say how that went" },
+    { names = { "--fixtures" }, key = "fixtures", value = "DIR", of = { "test" }, help = "recordings of the vendor's answers" },
+    { names = { "--case" }, key = "case", value = "NAME", of = { "test" }, help = "this case alone" },
+    { names = { "--api" }, key = "api", value = "NAME", of = { "test" }, help = "another wire format of the provider" },
+    { names = { "--live" }, key = "live", of = { "test" }, help = "send one tiny real request, when the key is set" },
+    { names = { "--model", "-m" }, key = "model", value = "NAME", of = { "test" }, help = "the model to ask, with --live" },
   },
   examples = { "", "--json", "--health", "test providers/acme.lua", "test providers/acme.lua --fixtures recordings --live" },
 }
@@ -144,17 +144,19 @@ end
 
 
 function M.run(values, words, app)
-  if not words[1] and values.health then
-    return health(values, app)
-  elseif not words[1] then
-    return list(values, app)
-  elseif words[1] ~= "test" then
-    local nearest = text.suggest(words[1], { "test" })
-    options.fail("providers: '%s' is not a subcommand%s", words[1], nearest and ", did you mean 'test'?" or "; there is 'test'")
-  elseif not words[2] or words[3] then
-    options.fail("providers test: one provider file (perilune providers test FILE)")
+  local name = words[1] or "list"
+  if name ~= "list" and name ~= "test" then
+    local nearest = text.suggest(name, { "list", "test" })
+    options.fail("providers: '%s' is not a subcommand%s", name, nearest and ", did you mean '" .. nearest .. "'?" or "; it is list or test")
   end
-  return test(words[2], values, app)
+  options.only("providers", M.options, values, name)
+  options.at_most("providers", words, name == "list" and 1 or 2)
+  if name == "test" and not words[2] then
+    options.fail("providers test: one provider file (perilune providers test FILE)")
+  elseif name == "test" then
+    return test(words[2], values, app)
+  end
+  return (values.health and health or list)(values, app)
 end
 
 

@@ -23,11 +23,17 @@ it. A run goes on, here, as soon as nothing of it waits any more, and its answer
 What goes on needs its assistant. One that is not a row of the database is defined by a script: name it with --script. The
 script is run as `perilune serve` runs it, with no arguments; it should define and not talk.]],
   options = {
-    { names = { "--thread", "-t" }, key = "thread", value = "KEY", help = "list: only those of this thread" },
-    { names = { "--status" }, key = "status", value = "STATUS", help = "list: only those with this status, or `open`, or `waiting`" },
-    { names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, help = "list: how many (20)" },
-    { names = { "--reason" }, key = "reason", value = "TEXT", help = "reject: why, for the model" },
-    { names = { "--script" }, key = "script", value = "FILE", help = "run this first: it defines the assistants" },
+    { names = { "--thread", "-t" }, key = "thread", value = "KEY", of = { "list" }, help = "only those of this thread" },
+    {
+      names = { "--status" }, key = "status", value = "STATUS", of = { "list" },
+      help = "only those with this status, or `open`, or `waiting`",
+    },
+    { names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, of = { "list" }, help = "how many (20)" },
+    { names = { "--reason" }, key = "reason", value = "TEXT", of = { "reject" }, help = "why, for the model" },
+    {
+      names = { "--script" }, key = "script", value = "FILE", of = { "approve", "reject", "submit", "resume" },
+      help = "run this first: it defines the assistants",
+    },
   },
   examples = {
     "list --thread trip-to-paris", "show run_abc", "list --status waiting", "approve run_abc --script agents.lua",
@@ -278,6 +284,7 @@ function M.run(values, words, app)
   elseif words[1] and #words - 1 < takes[1] then
     options.fail("runs %s: %s (try perilune runs --help)", name, words[2] and "which call?" or "which run?")
   end
+  options.only("runs", M.options, values, name)
   options.at_most("runs", words, takes[2] + 1)
   return action(values, table.move(words, 2, #words, 1, {}), app) or 0
 end

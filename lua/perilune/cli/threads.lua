@@ -19,11 +19,11 @@ thread up to one of them; it is a thread of its own.]],
   options = {
     {
       names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1,
-      help = "how many (list: 50, search: 20, show: all)",
+      of = { "list", "search", "show" }, help = "how many (50, 20, all)",
     },
-    { names = { "--at" }, key = "at", value = "N", type = "integer", min = 0, help = "fork: up to this message (all)" },
-    { names = { "--format", "-f" }, key = "format", value = "FORMAT", help = "export: markdown (default) or json" },
-    { names = { "--output", "-o" }, key = "output", value = "FILE", help = "export: into this file" },
+    { names = { "--at" }, key = "at", value = "N", type = "integer", min = 0, of = { "fork" }, help = "up to this message (all)" },
+    { names = { "--format", "-f" }, key = "format", value = "FORMAT", of = { "export" }, help = "markdown (default) or json" },
+    { names = { "--output", "-o" }, key = "output", value = "FILE", of = { "export" }, help = "into this file" },
   },
   examples = {
     "list", "show trip-to-paris", "show trip-to-paris --json", "search Louvre", "fork trip-to-paris trip-to-rome --at 4",
@@ -175,6 +175,7 @@ function M.run(values, words, app)
   if not action then
     options.fail("threads: unknown action '%s'; it is %s", name, action_names)
   end
+  options.only("threads", M.options, values, name)
   options.at_most("threads", words, name == "list" and 1 or name == "fork" and 3 or 2)
   if name == "search" and not words[2] then
     options.fail("threads: search for what? (perilune threads search TEXT)")

@@ -12,11 +12,20 @@ local M = {
     .. "VALUE is JSON where it reads as JSON, else text. Executions go on in the process that runs them, or when their script runs again.",
   options = {
     { names = { "--workflow", "-w" }, key = "workflow", value = "NAME", help = "which, where several have that ID; list: only its own" },
-    { names = { "--status" }, key = "status", value = "STATUS", help = "list: running, sleeping, waiting, completed, failed or cancelled" },
-    { names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, max = 1000, help = "list: how many (50)" },
-    { names = { "--step" }, key = "step", value = "NAME", help = "resume: the step whose outcome is unknown" },
-    { names = { "--again" }, key = "again", help = "resume: the step is to be done again" },
-    { names = { "--result" }, key = "result", value = "JSON", help = "resume: the step had its effect, and this was its result" },
+    {
+      names = { "--status" }, key = "status", value = "STATUS", of = { "list" },
+      help = "running, sleeping, waiting, completed, failed or cancelled",
+    },
+    {
+      names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, max = 1000, of = { "list" },
+      help = "how many (50)",
+    },
+    { names = { "--step" }, key = "step", value = "NAME", of = { "resume" }, help = "the step whose outcome is unknown" },
+    { names = { "--again" }, key = "again", of = { "resume" }, help = "the step is to be done again" },
+    {
+      names = { "--result" }, key = "result", value = "JSON", of = { "resume" },
+      help = "the step had its effect, and this was its result",
+    },
   },
   examples = {
     "list --status waiting", "show order-17", "answer order-17 approve yes", "resume order-17 --step charge --again",
@@ -168,6 +177,7 @@ function M.run(values, words, app)
   if not actions[action] then
     options.fail("workflows: unknown action '%s'; it is list, show, answer, resume or cancel", action)
   end
+  options.only("workflows", M.options, values, action)
   options.at_most("workflows", words, action == "list" and 1 or action == "answer" and 4 or 2)
   if action ~= "list" and not words[2] then
     options.fail("workflows: which one? (perilune workflows %s ID)", action)
