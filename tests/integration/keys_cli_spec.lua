@@ -1,4 +1,5 @@
 -- perilune keys and perilune credits: as an operator types them, with wrong input too.
+local clock = require "perilune.sys.clock"
 local json = require "perilune.json"
 local programs = require "tests.support.program"
 
@@ -44,9 +45,51 @@ describe("perilune keys", function()
     assert.is_truthy(select(2, run(program, "keys", "list")):find("until 20", 1, true))
   end)
 
-  it("says what is wrong with what it is given", function()
+  it("shows until when a key is valid: the sooner of its two ends", function()
+    local program <close> = programs.new()
+    for _, case in ipairs { { "sooner", "1h", "2d" }, { "later", "9d", "5h" } } do
+      data(program, "keys", "create", case[1], "--expires", case[2])
+      data(program, "keys", "rotate", case[1], "--grace", case[3])
+    end
+    local _, listed = run(program, "keys", "list")
+    local keys = data(program, "keys", "list")
+    for position, ending in ipairs { { keys[1], "expires_at" }, { keys[2], "expires_at" }, { keys[3], "revoked_at" } } do
+      assert.is_truthy(listed:find("until " .. clock.iso(ending[1][ending[2]]), 1, true), position .. "\n" .. listed)
+    end
+  end)
+
+  it("leaves an account that is there as it is, and says so", function()
+    local program <close> = programs.new()
+    program:file("perilune.lua", "return { credits = { tiers = { free = { allowance = 5 }, gold = { allowance = 50 } } } }")
+    local team = data(program, "keys", "create", "shop", "--account", "team")
+    data(program, "keys", "create", "guest", "--tier", "free")
+    for words, problem in pairs {
+      [{ "--account", "team", "--prepaid" }] = "'team' is there already, and is not prepaid: 'perilune credits grant' changes that",
+      [{ "--account", "team", "--tier", "gold" }] = "'team' is there already, and its tier cannot be changed",
+      [{ "--account", "guest", "--tier", "gold" }] = "'guest' is there already, and its tier cannot be changed",
+      [{ "--account", "guest", "--no-prepaid" }] = "'guest' is there already, and is prepaid",
+    } do
+      local status, _, stderr = run(program, "keys", "create", "second", table.unpack(words))
+      assert.are.same({ 2, true }, { status, stderr:find(problem, 1, true) ~= nil }, stderr)
+    end
+    run(program, "credits", "grant", "guest", "-2")
+    data(program, "keys", "create", "second", "--account", "guest", "--tier", "free")
+    data(program, "keys", "create", "third", "--account", team.account_id)
+    local list = data(program, "credits", "balance")
+    assert.are.same({ 2, "team", false, "guest", 3000000 },
+      { #list, list[1].name, list[1].is_prepaid, list[2].name, list[2].balance })
+    assert.are.equal(4, #data(program, "keys", "list"))
+  end)
+
+  it("says what is wrong with what it is given, and leaves nothing behind", function()
     local program <close> = programs.new()
     for _, case in ipairs {
+      { { "keys", "create", "x", "--expires", "0s" }, 2, "--expires is 1s to 36500d" },
+      { { "keys", "create", "x", "--expires", "99999999999999999999d" }, 2, "--expires is 1s to 36500d" },
+      { { "keys", "create", "x", "--models", "" }, 2, "at least one word" },
+      { { "keys", "create", "x", "--models", " , " }, 2, "at least one word" },
+      { { "keys", "create", "x", "--routes", "" }, 2, "at least one word" },
+      { { "keys", "rotate", "x", "--grace", "36501d" }, 2, "--grace is 0s to 36500d" },
       { { "keys", "create" }, 2, "which one" }, { { "keys", "make", "x" }, 2, "unknown action" },
       { { "keys", "create", "x", "--expires", "soon" }, 2, "like 30d" },
       { { "keys", "create", "x", "--routes", "chats" }, 2, "none of chat" },
@@ -57,6 +100,7 @@ describe("perilune keys", function()
       assert.are.equal(case[2], status, stderr)
       assert.is_truthy(stderr:find(case[3], 1, true), stderr)
     end
+    assert.are.same({}, data(program, "credits", "balance"))
   end)
 end)
 
@@ -80,7 +124,7 @@ describe("perilune credits", function()
     run(program, "keys", "create", "guest", "--tier", "free")
     local account = data(program, "credits", "balance", "guest")
     assert.are.same({ 12500000, "free" }, { account.balance, account.tier })
-    assert.is_true(account.resets_at > require("perilune.sys.clock").wall() + 27 * 86400)
+    assert.is_true(account.resets_at > clock.wall() + 27 * 86400)
   end)
 
   it("that are no number, or of nobody, are refused", function()

@@ -48,25 +48,34 @@ local families = { "chat", "responses", "conversations", "embeddings", "images",
 
 local units = { s = 1, m = 60, h = 3600, d = 86400 }
 
+local SECONDS_MAX = 36500 * units.d
+
 local actions = {}
 
 
-local function seconds_of(name, text)
+local function seconds_of(name, text, least)
   local number, unit = text:match("^(%d+)([smhd])$")
   if not number then
     options.fail("keys: %s is a number with s, m, h or d, like 30d, not '%s'", name, text)
   end
-  return tonumber(number) * units[unit]
+  local seconds = tonumber(number) * units[unit]
+  if seconds < least or seconds > SECONDS_MAX then
+    options.fail("keys: %s is %ds to %dd, not '%s'", name, least, SECONDS_MAX // units.d, text)
+  end
+  return math.tointeger(seconds)
 end
 
 
-local function list_of(text)
+local function list_of(name, text)
   if not text then
     return nil
   end
   local list = {}
   for word in text:gmatch("[^,%s]+") do
     list[#list + 1] = word
+  end
+  if not list[1] then
+    options.fail("keys: %s is a list with commas and at least one word; without it a key is for all", name)
   end
   return list
 end
@@ -86,14 +95,32 @@ local function check_routes(routes)
 end
 
 
--- What an account of this tier begins with.
+-- An account that is there stays as it is.
+local function check_account(account, values)
+  if values.tier and values.tier ~= account.tier then
+    options.fail("keys: the account '%s' is there already, and its tier cannot be changed", account.name)
+  elseif values.prepaid ~= nil and values.prepaid ~= account.is_prepaid then
+    options.fail("keys: the account '%s' is there already, and is %s: 'perilune credits grant' changes that", account.name,
+      account.is_prepaid and "prepaid" or "not prepaid")
+  end
+  return account
+end
+
+
+-- The account of that name, or a new one; of a tier it begins with its allowance.
 local function open_account(values, name, app)
   local tier = values.tier and ((app.settings.credits or {}).tiers or {})[values.tier]
   if values.tier and not tier then
     options.fail("keys: there is no tier '%s' in the configuration (credits.tiers)", values.tier)
   end
   local db = app:database()
-  local account = errors.must(accounts.open(db, values.account or name, {
+  local account, err = accounts.get(db, name)
+  if account then
+    return check_account(account, values)
+  elseif not errors.is(err, "not_found") then
+    error(err, 0)
+  end
+  account = errors.must(accounts.open(db, name, {
     is_prepaid = values.prepaid == true or tier ~= nil, tier = values.tier, resets_at = tier and clock.wall() or nil,
   }))
   if tier and tier.allowance then
@@ -127,11 +154,11 @@ end
 
 
 function actions.create(values, name, app)
-  local routes = check_routes(list_of(values.routes))
-  local expires_at = values.expires and clock.wall() + seconds_of("--expires", values.expires)
-  local account = open_account(values, name, app)
+  local scopes = { models = list_of("--models", values.models), routes = check_routes(list_of("--routes", values.routes)) }
+  local expires_at = values.expires and clock.wall() + seconds_of("--expires", values.expires, 1)
+  local account = open_account(values, values.account or name, app)
   local text, row = keys.create(app:database(), {
-    name = name, account = account.name, expires_at = expires_at, scopes = { models = list_of(values.models), routes = routes },
+    name = name, account = account.name, expires_at = expires_at, scopes = scopes,
     limits = { requests = values.requests, tokens = values.tokens, concurrency = values.concurrency },
   })
   if not text then
@@ -141,14 +168,15 @@ function actions.create(values, name, app)
 end
 
 
+-- A key ends once: when it is revoked, or expires, whichever is sooner.
 local function state_of(row)
-  local now = clock.wall()
-  if row.revoked_at then
-    return row.revoked_at <= now and "revoked" or "until " .. clock.iso(row.revoked_at)
-  elseif row.expires_at then
-    return row.expires_at <= now and "expired" or "until " .. clock.iso(row.expires_at)
+  local ends_at = math.min(row.revoked_at or math.huge, row.expires_at or math.huge)
+  if ends_at == math.huge then
+    return "valid"
+  elseif ends_at > clock.wall() then
+    return "until " .. clock.iso(ends_at)
   end
-  return "valid"
+  return ends_at == row.revoked_at and "revoked" or "expired"
 end
 
 
@@ -180,7 +208,7 @@ end
 
 
 function actions.rotate(values, ref, app)
-  local text, row = keys.rotate(app:database(), ref, values.grace and seconds_of("--grace", values.grace) or 0)
+  local text, row = keys.rotate(app:database(), ref, values.grace and seconds_of("--grace", values.grace, 0) or 0)
   if not text then
     error(row, 0)
   end
