@@ -158,6 +158,23 @@ describe("perilune serve", function()
     assert.is_true(child:kill "TERM")
   end)
 
+  it("loads them anew with --watch when a module changes that they require", function()
+    local program <close> = programs.new()
+    program:file("helper.lua", 'return "I am old"')
+    local child <close>, url = serve(program, [[
+      local perilune = require "perilune"
+      perilune.assistant { name = "bob", model = perilune.testing.model { require "helper", repeat_last = true } }
+    ]], "--watch")
+    assert.are.equal("I am old", answer_of(url, "bob"))
+    program:file("helper.lua", "this is no Lua")
+    programs.read_until(child, "could not be loaded anew[^\n]*helper", "stderr")
+    program:file("helper.lua", 'return "I am as new as can be"')
+    wait_until("the new one answers", function()
+      return answer_of(url, "bob") == "I am as new as can be"
+    end)
+    assert.is_true(child:kill "TERM")
+  end)
+
   it("goes on with a run whose server was killed", function()
     local program <close> = programs.new()
     local script = [[

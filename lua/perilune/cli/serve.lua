@@ -15,7 +15,7 @@ Without a key only this machine may call; `perilune keys create NAME` makes one.
 under way end (10 s) and exits with 0. The address is printed on standard output once requests are taken.]],
   options = {
     { names = { "--listen", "-l" }, key = "listen", value = "[HOST:]PORT", help = "where (127.0.0.1:8080); port 0 is any free one" },
-    { names = { "--watch", "-w" }, key = "watch", help = "load the scripts anew when one of their files changes" },
+    { names = { "--watch", "-w" }, key = "watch", help = "load the scripts anew when they or their modules change" },
     {
       names = { "--connections" }, key = "connections", value = "N", type = "integer", min = 1, max = 1e6,
       help = "connections at once; above it new ones wait (10000)",

@@ -120,28 +120,42 @@ function M.reload(server, paths, kept)
 end
 
 
--- When the files were changed, as one text.
-local function stamp(paths)
-  local times = {}
-  for position, path in ipairs(paths) do
-    local found = fs.stat(path)
-    times[position] = found and ("%.6f:%d"):format(found.modified, found.size) or "none"
+-- The files of the scripts, and of the modules that they have loaded; `known` keeps where a module was found.
+local function files_of(paths, kept, known)
+  local files = table.move(paths, 1, #paths, 1, {})
+  for name in pairs(package.loaded) do
+    if not kept[name] then
+      known[name] = known[name] or package.searchpath(name, package.path) or ""
+      files[#files + 1] = known[name] ~= "" and known[name] or nil
+    end
   end
-  return table.concat(times, " ")
+  return files
 end
 
 
----Loads the scripts anew whenever one of their files has changed; for ever.
+-- Has a file changed since it was seen last? `seen` is what is known of each; one that is new has not.
+local function look(files, seen)
+  local has_changed = false
+  for _, path in ipairs(files) do
+    local found = fs.stat(path)
+    local stamp = found and ("%.6f:%d"):format(found.modified, found.size) or "none"
+    has_changed = has_changed or seen[path] ~= nil and seen[path] ~= stamp
+    seen[path] = stamp
+  end
+  return has_changed
+end
+
+
+---Loads the scripts anew whenever one of their files, or of the modules that they require, has changed; for ever.
 ---@param server perilune.Server
 ---@param paths string[]
 ---@param kept table<string, true>
 function M.watch(server, paths, kept)
-  local seen = stamp(paths)
+  local known, seen = {}, {}
+  look(files_of(paths, kept, known), seen)
   while true do
     task.sleep(M.WATCH_SECONDS)
-    local now = stamp(paths)
-    if now ~= seen then
-      seen = now
+    if look(files_of(paths, kept, known), seen) then
       M.reload(server, paths, kept)
     end
   end
