@@ -118,6 +118,29 @@ describe("perilune credits", function()
     assert.are.equal("ok\n", select(2, run(program, "db", "check")))
   end)
 
+  it("shows what happened page by page, the newest first", function()
+    local program <close> = programs.new()
+    run(program, "keys", "create", "shop")
+    for amount = 1, 4 do
+      run(program, "credits", "grant", "shop", tostring(amount))
+    end
+    local function page(...)
+      local amounts, list = {}, data(program, "credits", "history", "shop", ...)
+      for position, row in ipairs(list) do
+        amounts[position] = row.amount // 1000000
+      end
+      return amounts, list
+    end
+    local first, list = page("-n", "2")
+    assert.are.same({ 4, 3 }, first)
+    local second, older = page("-n", "2", "--after", tostring(list[2].no))
+    assert.are.same({ 2, 1 }, second)
+    assert.are.same({ 4, 3 }, (page("-n", "2", "--before", tostring(older[1].no))))
+    assert.are.same({}, (page("--after", tostring(older[2].no))))
+    assert.are.same({ 3 }, (page("--after", tostring(list[1].no), "--before", tostring(older[1].no))))
+    assert.matches("^NO +WHEN", (select(2, run(program, "credits", "history", "shop"))))
+  end)
+
   it("of a tier begin with its allowance", function()
     local program <close> = programs.new()
     program:file("perilune.lua", "return { credits = { tiers = { free = { allowance = 12.5 } } } }")

@@ -6,6 +6,7 @@ local errors = require "perilune.std.errors"
 local json = require "perilune.json"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
+local pages = require "perilune.store.pages"
 
 local M = {
   usage = "credits balance [ACCOUNT] | grant ACCOUNT AMOUNT | history ACCOUNT",
@@ -19,8 +20,13 @@ given credits is prepaid from then on: what they do not cover is refused.]],
       names = { "--limit", "-n" }, key = "limit", value = "N", type = "integer", min = 1, max = 100, of = { "history" },
       help = "how many (20)",
     },
+    { names = { "--after" }, key = "after", value = "NO", type = "integer", min = 1, of = { "history" }, help = "older rows than this" },
+    { names = { "--before" }, key = "before", value = "NO", type = "integer", min = 1, of = { "history" }, help = "newer rows than this" },
   },
-  examples = { "balance", "grant laptop 100 --note 'for November'", "grant laptop -2.5", "history laptop" },
+  examples = {
+    "balance", "grant laptop 100 --note 'for November'", "grant laptop -2.5", "history laptop",
+    "history laptop -n 100 --after 4711",
+  },
 }
 
 local LIMIT = 20
@@ -86,12 +92,16 @@ function actions.history(values, words, app)
   if not words[2] then
     options.fail("credits: whose? (perilune credits history ACCOUNT)")
   end
-  local list = errors.must(credits.history(app:database(), account_named(app, words[2]).id, { limit = values.limit or LIMIT }))
+  local account = account_named(app, words[2])
+  local page = { order = "desc", limit = values.limit or LIMIT, after = values.after, before = values.before }
+  local list = errors.must(pages.read(page, function(is_up, lower, upper, limit)
+    return credits.history(app:database(), account.id, { is_up = is_up, lower = lower, upper = upper, limit = limit })
+  end))
   if values.json then
     return output.json(json.array(list))
   end
   output.table(list, {
-    { "WHEN", function(row) return clock.iso(row.created_at) end }, { "WHAT", "kind" },
+    { "NO", "no" }, { "WHEN", function(row) return clock.iso(row.created_at) end }, { "WHAT", "kind" },
     { "CREDITS", function(row) return credits.text(row.amount) end }, { "MODEL", "model" },
     { "TOKENS", function(row) return row.prompt_tokens and ("%d+%d"):format(row.prompt_tokens, row.completion_tokens or 0) end },
     { "REQUEST", "request_id" }, { "NOTE", "note" },
