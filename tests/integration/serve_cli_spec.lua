@@ -216,9 +216,16 @@ describe("perilune serve", function()
     local result = program:run { "serve", "--listen", "nowhere" }
     assert.are.same({ 2, true }, { result.status, result.stderr:find("--listen is PORT or HOST:PORT", 1, true) ~= nil })
     result = program:run { "serve", "--listen", "203.0.113.1:0" }
-    assert.is_true(result.status ~= 0 and result.stderr:find("cannot listen", 1, true) ~= nil)
-    result = program:run { "serve", "--listen", "0", "missing.lua" }
-    assert.is_true(result.status ~= 0 and result.stderr:find("missing.lua", 1, true) ~= nil)
+    assert.are.same({ 1, true }, { result.status, result.stderr:find("cannot listen", 1, true) ~= nil })
+    for problem, words in pairs {
+      ["'nohost' is no address"] = { "--listen", "nohost:0" }, ["--listen is PORT"] = { "--listen", "10.0.0.0/8:0" },
+      ["there is no script 'missing.lua'"] = { "missing.lua" }, ["'.' is a folder, and no script"] = { "." },
+      ["'--memory' must be between 16 and 1000000, not 1\n"] = { "--memory", "1" },
+      ["'--connections' must be between 1 and 1000000, not 0\n"] = { "--connections", "0" },
+    } do
+      result = program:run { "serve", "--listen", "0", table.unpack(words) }
+      assert.are.same({ 2, true }, { result.status, result.stderr:find(problem, 1, true) ~= nil }, result.stderr)
+    end
   end)
 end)
 

@@ -48,8 +48,8 @@ local function take_value(option, name, value)
   if not number then
     M.fail("option '%s' needs %s, not '%s'", name, is_integer and "a whole number" or "a number", value)
   elseif not (number >= (option.min or -math.huge) and number <= (option.max or math.huge)) then
-    M.fail("option '%s' must be %s, not %s", name, option.max and ("between %g and %g"):format(option.min, option.max)
-      or ("at least %g"):format(option.min), value)
+    M.fail("option '%s' must be %s, not %s", name, option.max and ("between %.14g and %.14g"):format(option.min, option.max)
+      or ("at least %.14g"):format(option.min), value)
   end
   return number
 end

@@ -1,4 +1,6 @@
 -- perilune serve: the API that OpenAI's clients speak, over providers, assistants, threads and accounts.
+local fetch = require "perilune.sys.fetch"
+local fs = require "perilune.sys.fs"
 local log = require "perilune.sys.log"
 local options = require "perilune.cli.options"
 local output = require "perilune.cli.output"
@@ -6,6 +8,9 @@ local proc = require "perilune.sys.proc"
 local reload = require "perilune.serve.reload"
 local servers = require "perilune.serve"
 local task = require "perilune.sys.task"
+
+-- What the server itself takes, and a few requests, in MB.
+local MEMORY_MIN = 16
 
 local M = {
   usage = "serve [OPTION...] [SCRIPT...]",
@@ -20,7 +25,10 @@ under way end (10 s) and exits with 0. The address is printed on standard output
       names = { "--connections" }, key = "connections", value = "N", type = "integer", min = 1, max = 1e6,
       help = "connections at once; above it new ones wait (10000)",
     },
-    { names = { "--memory" }, key = "memory", value = "MB", type = "number", min = 1, max = 1e6, help = "memory of the scripts (1024)" },
+    {
+      names = { "--memory" }, key = "memory", value = "MB", type = "number", min = MEMORY_MIN, max = 1e6,
+      help = "memory of the scripts (1024)",
+    },
   },
   examples = { "", "scripts/serve.lua", "--listen 0.0.0.0:8080 --watch agents/*.lua", "--listen 0 --json" },
 }
@@ -35,7 +43,7 @@ local function parse_listen(text)
   end
   local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
   if not host then
-    host, port = text:match("^([^:]*):(%d+)$")
+    host, port = text:match("^([^:/]*):(%d+)$")
   end
   if not host then
     host, port = "", text:match("^(%d+)$")
@@ -44,7 +52,22 @@ local function parse_listen(text)
   if not port or port > 65535 then
     options.fail("serve: --listen is PORT or HOST:PORT, not '%s'", text)
   end
+  if host ~= "" and host ~= "localhost" and not fetch.is_range(host) then
+    options.fail("serve: --listen: '%s' is no address, like 0.0.0.0 or [::1]", host)
+  end
   return host ~= "" and host or HOST, port
+end
+
+
+local function check_scripts(paths)
+  for _, path in ipairs(paths) do
+    local found, err = fs.stat(path)
+    if not found then
+      options.fail("serve: %s", err.kind == "not_found" and ("there is no script '%s'"):format(path) or err.message)
+    elseif found.type == "directory" then
+      options.fail("serve: '%s' is a folder, and no script", path)
+    end
+  end
 end
 
 
@@ -81,6 +104,7 @@ end
 
 function M.run(values, words, app)
   local host, port = parse_listen(values.listen)
+  check_scripts(words)
   if values.memory then
     task.memory(math.floor(values.memory * 1024 * 1024))
   end
