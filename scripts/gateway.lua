@@ -14,7 +14,7 @@ local fields = {
 }
 
 perilune.on("request", function(request)
-  local names, is_said = fields[request.path:match "^(.-)/?$"], false -- a / at the end changes nothing
+  local names, is_said = fields[request.path], false
   for _, name in ipairs(names or {}) do
     local asked = request:body()[name]
     is_said = is_said or asked ~= nil and asked ~= json.null

@@ -52,6 +52,20 @@ describe("a caller whom a script knows", function()
 end)
 
 
+describe("a hook of a script", function()
+  it("sees the same path, whether it ends in / or not", function()
+    local seen = {}
+    local server <close> = kit.start { define = function(perilune)
+      perilune.on("request", function(request)
+        seen[#seen + 1] = request.path
+      end)
+    end }
+    assert.same({ 200, 200 }, { server:get("/v1/models").status, server:get("/v1/models/").status })
+    assert.same({ "/v1/models", "/v1/models" }, seen)
+  end)
+end)
+
+
 describe("a route of a script", function()
   local function returning(value)
     return kit.start { define = function(perilune)

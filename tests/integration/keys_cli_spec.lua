@@ -45,6 +45,16 @@ describe("perilune keys", function()
     assert.is_truthy(select(2, run(program, "keys", "list")):find("until 20", 1, true))
   end)
 
+  it("replaces none that has ended", function()
+    local program <close> = programs.new()
+    local first = data(program, "keys", "create", "shop")
+    run(program, "keys", "revoke", "shop")
+    local status, _, stderr = run(program, "keys", "rotate", first.id)
+    assert.are.equal(1, status)
+    assert.is_truthy(stderr:find("was revoked, or has expired", 1, true))
+    assert.are.equal(1, #data(program, "keys", "list"))
+  end)
+
   it("shows until when a key is valid: the sooner of its two ends", function()
     local program <close> = programs.new()
     for _, case in ipairs { { "sooner", "1h", "2d" }, { "later", "9d", "5h" } } do

@@ -42,13 +42,19 @@ local ORDERED = { ordered = true }
 ---@field attempts? integer requests that were made to providers
 ---@field fallbacks? integer how often another target was asked than before
 
+-- A `/` at the end says nothing: scripts that look at paths need not know of it.
+local function path_of(request)
+  return (request:path():gsub("(.)/+$", "%1"))
+end
+
+
 ---@param server perilune.Server
 ---@param request perilune.serve.Request
 ---@param id string
 ---@return perilune.Exchange
 function M.new(server, request, id)
   return setmetatable({
-    server = server, app = server.app, request = request, id = id, method = request:method(), path = request:path(), params = {},
+    server = server, app = server.app, request = request, id = id, method = request:method(), path = path_of(request), params = {},
     started = clock.mono(), has_begun = false, is_answered = false, more_headers = {},
   }, metatable)
 end

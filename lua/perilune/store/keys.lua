@@ -219,7 +219,7 @@ function M.list(db)
 end
 
 
--- A key that is not revoked by its id, or by its name when only one has it.
+-- A key by its id; one that is not revoked also by its name, when only one has it.
 local function named(db, ref)
   local list, err = M.list(db)
   if not list then
@@ -266,7 +266,13 @@ function M.revoke(db, ref, at)
 end
 
 
----A new key with the same account, scopes and limits; the old one is revoked, at once or a while later.
+local function has_ended(key)
+  local now = clock.wall()
+  return (key.revoked_at or math.huge) <= now or (key.expires_at or math.huge) <= now
+end
+
+
+---A new key with the same account, scopes and limits; the old one is revoked, at once or a while later. One that has ended stays so.
 ---@param db perilune.Database
 ---@param ref string id or name
 ---@param grace_seconds? number
@@ -276,6 +282,11 @@ function M.rotate(db, ref, grace_seconds)
   local old, err = named(db, ref)
   if not old then
     return nil, err
+  elseif has_ended(old) then
+    return nil, errors.new {
+      kind = "conflict", code = "key",
+      message = ("the key '%s' was revoked, or has expired: make a new one (perilune keys create)"):format(ref),
+    }
   end
   local text, row = M.create(db, {
     name = old.name, account = old.account_name, scopes = old.scopes, limits = old.limits, expires_at = old.expires_at, replaces = old.id,
