@@ -137,10 +137,13 @@ function methods:refresh()
 end
 
 
--- Is it under way? Reads its row alone.
+-- Is it under way? Reads its row alone; one that is deleted meanwhile is gone.
 local function is_under_way(self)
   local row, err = runs.get(self.app:database(), self.id)
-  if not row then
+  if errors.is(err, "not_found") then
+    self.is_gone = true
+    return false
+  elseif not row then
     error(err, 0)
   end
   self.status = row.status
@@ -167,8 +170,8 @@ function methods:wait(seconds)
 end
 
 
----Its events after that number, as they come, up to the last one of a run that has ended, or that waits: `for event in run:events(after)`.
----Also those of a run of another process, and of another day.
+---Its events after that number, as they come, up to the last one of a run that has ended, that waits, or that is deleted meanwhile:
+---`for event in run:events(after)`. Also those of a run of another process, and of another day.
 ---@param after? integer the `seq` of the last event that is known; 0 by default
 ---@return fun(): table?
 function methods:events(after)
@@ -187,7 +190,9 @@ function methods:events(after)
       end
       list, position = found, 0
       if not list[1] and not was_open then
-        self:refresh()
+        if not self.is_gone then
+          self:refresh()
+        end
         return nil
       elseif not list[1] then
         task.sleep(LOOK_SECONDS)

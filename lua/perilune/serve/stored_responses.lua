@@ -8,9 +8,7 @@ local item_pages = require "perilune.serve.item_pages"
 local messages = require "perilune.store.messages"
 local notes = require "perilune.store.notes"
 local problem = require "perilune.serve.problem"
-local run_ends = require "perilune.serve.run_ends"
 local runs = require "perilune.store.runs"
-local task = require "perilune.sys.task"
 local threads = require "perilune.store.threads"
 
 local M = {}
@@ -20,11 +18,6 @@ local must = errors.must
 local API = "responses"
 
 local PAGE = 100
-
--- How often a run that is under way is looked at.
-local LOOK_SECONDS = 0.1
-
-local is_open = { queued = true, running = true }
 
 -- Threads that somebody is about to go on with: whoever comes second gets a copy.
 local claimed = {}
@@ -115,32 +108,6 @@ function M.conclude(db, row, encoder)
     err = { kind = "cancelled" }
   end
   return M.feed(db, row.id, encoder, { type = "error", error = err })
-end
-
-
----The events of a run, those that are stored and then those that come, until it has ended, or waits. Other than for a script
----(`run:events`), that it is deleted meanwhile is no error: the answer has begun, and must not break off.
----@param db perilune.Database
----@param row perilune.RunRow
----@return fun(): table?
-function M.events(db, row)
-  local seen, list, position = 0, {}, 0
-  return function()
-    while true do
-      position = position + 1
-      if list[position] then
-        seen = list[position].seq
-        return list[position]
-      end
-      local was_open = is_open[run_ends.row_now(db, row).status]
-      list, position = must(events.list(db, row, seen)), 0
-      if not list[1] and not was_open then
-        return nil
-      elseif not list[1] then
-        task.sleep(LOOK_SECONDS)
-      end
-    end
-  end
 end
 
 

@@ -14,6 +14,7 @@ local registry = require "perilune.agent.registry"
 local requests = require "perilune.model.request"
 local run_ends = require "perilune.serve.run_ends"
 local run_jobs = require "perilune.serve.run_jobs"
+local run_object = require "perilune.agent.run"
 local runs = require "perilune.store.runs"
 local shape = require "perilune.serve.shape.responses.request"
 local stored = require "perilune.serve.stored_responses"
@@ -242,7 +243,7 @@ local function replay(exchange, row, after)
   out:write(": " .. row.id .. "\n\n") -- the head goes out now, however long the next event takes
   local encoder = encoders.new(stored.identity(row.id, row.asked))
   send_all(out, encoder:start(is_background), after)
-  for event in stored.events(db, row) do
+  for event in run_object.get(exchange.app, row.id):events() do
     send_all(out, stored.feed(db, row.id, encoder, event), after)
     if encoder.is_over then
       return
