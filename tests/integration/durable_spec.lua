@@ -292,9 +292,11 @@ describe("cancelling a run", function()
 
   it("by a token raises in the call alone", function()
     local token, handle = perilune.cancel_pair()
-    local tester = assistant({ { fault = "stall" }, "Here." }, {})
+    local tester, model = assistant({ { fault = "stall" }, "Here." }, {})
     perilune.spawn(function()
-      perilune.sleep(0.01)
+      while not model.requests[1] do
+        perilune.sleep(0.001)
+      end
       handle:cancel()
     end)
     assert.is_true(errors.is(try_run(tester, "Go.", { cancel = token }), "cancelled"))
