@@ -6,6 +6,7 @@
 #include "failover/health.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -347,6 +348,7 @@ static void *hammer(void *seed)
             int inflight = __atomic_add_fetch(&shared.inflight, 1, __ATOMIC_RELAXED);
             __atomic_fetch_add(&shared.over_cap, inflight > CAP, __ATOMIC_RELAXED);
             health_content(shared.health, &a);
+            sched_yield(); /* so that others come while this one holds its place, also where all share a core */
             if ((random >> 16 & 63) == 0)
                 health_list(shared.health, NULL, 0);
             __atomic_sub_fetch(&shared.inflight, 1, __ATOMIC_RELAXED);
