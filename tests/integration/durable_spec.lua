@@ -451,6 +451,22 @@ describe("a run whose process ended", function()
     assert.are.same({ run.id, "waiting_approval" }, { started[1].id, started[1]:wait(5).status })
   end)
 
+  it("in the middle of a call that was approved asks again: nobody knows whether it had its effect", function()
+    local made = 0
+    local tester = assistant({ { tool_calls = { call("f") } }, "Done." }, { tools = { tool("f", function()
+      made = made + 1
+      return "done"
+    end, { approval = "always" }) } })
+    local run, db = thread:run(tester, "Go."), app:database()
+    run:approve()
+    local row = assert(runs.claim(db, run.id, "dead:1:1", dead))
+    assert(runs.advance(db, row, { begun = { run:list_steps()[2].seq } }))
+    local again = run:resume(tester)
+    assert.are.same({ "waiting_tool", "outcome", 0 }, { again.status, again.waiting[1].waits_for, made })
+    again:approve()
+    assert.are.same({ "completed", 1 }, { again:resume(tester).status, made })
+  end)
+
   it("knows what the assistants used that it has called", function()
     local expert = assistant({ "Because." }, { name = "expert" })
     local asker = assistant({ { tool_calls = { call("expert", { input = "Why?" }), call("f") } }, "So." }, {

@@ -5,6 +5,7 @@ local accounts = require "perilune.store.accounts"
 local apps = require "perilune.app"
 local assistants = require "perilune.store.assistants"
 local keys = require "perilune.store.keys"
+local idempotency = require "perilune.store.idempotency"
 local kit = require "tests.support.server"
 local run_jobs = require "perilune.serve.run_jobs"
 local runs = require "perilune.store.runs"
@@ -13,6 +14,7 @@ local servers = require "perilune.serve"
 local task = require "perilune.sys.task"
 local testing = require "perilune.testing"
 local threads = require "perilune.store.threads"
+local token = require "perilune.sys.token"
 
 local function call(name, arguments)
   return { tool_calls = { { name = name, arguments = arguments or {} } } }
@@ -119,6 +121,10 @@ describe("an assistant that is another one's tool", function()
     local answer = create(server, "boss", {})
     local waiting = answer.text:match "the run (run_%w+) of the assistant waits"
     assert.equal(200, server:post("/v1/runs/" .. waiting .. "/approve").status)
+    require("perilune").runs.get(waiting):wait(10)
+    for _, row in ipairs(server:get("/v1/credits/stats").body.by_model) do
+      assert.equal("assistant/teams_boss", row.model)
+    end
   end)
 
   it("leaves nothing behind when the answer is not to be kept", function()
@@ -372,6 +378,32 @@ describe("a chat completion of an assistant", function()
       local answer = ask(server, { [name] = name == "n" and 2 or true })
       assert.same({ 400, name }, { answer.status, answer.body.error.param })
     end
+  end)
+end)
+
+
+describe("a request with an Idempotency-Key whose process ended in the middle", function()
+  it("is not made again while its run goes on", function()
+    local server <close> = kit.start { define = define { desk = { "Never." } } }
+    local db = server.server.db
+    local body = { model = "assistant/teams_desk", input = "Hello" }
+    server.headers["idempotency-key"], server.headers["content-type"] = "1", "application/json"
+    local first = server:post("/v1/responses", body).body
+    local run_id = first.id:gsub("^resp", "run")
+    assert.equal(first.id, server:post("/v1/responses", body).body.id)
+    local text = assert(require("perilune.json").encode(body))
+    local place = {
+      account_no = 0, key = "2", owner = "dead:1:1", request_id = run_id:gsub("^run", "req"),
+      request_hash = token.sha256("POST\n/v1/responses\n\n\n" .. text),
+    }
+    assert.equal("new", (idempotency.begin(db, place)))
+    server.headers["idempotency-key"] = "2"
+    for _ = 1, 2 do
+      local answer = server:post("/v1/responses", body)
+      assert.same({ 409, "idempotency_answer_lost" }, { answer.status, answer.body.error.code })
+      assert.matches(run_id, answer.body.error.message, 1, true)
+    end
+    assert.equal(1, #models.desk.requests)
   end)
 end)
 

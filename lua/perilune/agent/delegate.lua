@@ -55,6 +55,13 @@ local function answer_of(run)
 end
 
 
+-- Whoever goes on with the run alone, after a decision, asks as the client did who asked the caller.
+local function asked_of(turn, assistant)
+  local asked = turn.row.asked
+  return asked and { api = "call", model = asked.model, assistant = assistant.name } or nil
+end
+
+
 local function ask(assistant, arguments, context)
   local turn = context.turn
   if turn.depth + 1 > M.DEPTH_MAX then
@@ -65,6 +72,7 @@ local function ask(assistant, arguments, context)
   local thread = threads.open(app, tool_calls.thread_key(turn.row.id, context.seq))
   local run, options = earlier(app, thread), {
     budget = budget_left(turn), depth = turn.depth + 1, parent = turn.row.id, account = turn.row.account, wrap = turn.job.wrap,
+    asked = asked_of(turn, assistant),
   }
   if not run then
     run = jobs.run(jobs.new(app, thread, assistant, arguments.input, options))

@@ -82,7 +82,7 @@ local function item_of(call, step, position, held)
   elseif step.idempotent then
     item.state, item.is_again = "ready", true
   else
-    item.state, item.waits_for = "waiting", "outcome"
+    item.state, item.waits_for, item.decision = "waiting", "outcome", nil -- that it may begin was decided, not that it may again
     held[#held + 1] = step.seq
   end
   return item

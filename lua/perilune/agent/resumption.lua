@@ -13,7 +13,7 @@ local M = {}
 
 local option_types = {
   on_event = "function", person = "function", cancel = "table", budget = "table", depth = "integer", parent = "string",
-  account = "string", wrap = "function",
+  account = "string", wrap = "function", asked = "table",
 }
 
 

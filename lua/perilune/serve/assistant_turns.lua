@@ -9,7 +9,6 @@ local registry = require "perilune.agent.registry"
 local run_jobs = require "perilune.serve.run_jobs"
 local stream = require "perilune.model.stream"
 local threads = require "perilune.store.threads"
-local token = require "perilune.sys.token"
 local toolset = require "perilune.agent.toolset"
 
 local M = {}
@@ -138,7 +137,7 @@ end
 ---@param options table of the request
 ---@return perilune.Stream
 function M.stream(exchange, name, messages, options)
-  local asked, names, run_id = M.asked(exchange, name, options), {}, token.id("run")
+  local asked, names, run_id = M.asked(exchange, name, options), {}, exchange:run_id()
   for _, one in ipairs(asked.tools) do
     names[one.name] = true
   end

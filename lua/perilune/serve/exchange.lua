@@ -1,6 +1,7 @@
 -- One request and its answer, as the functions of serve/routes see them.
 local clock = require "perilune.sys.clock"
 local errors = require "perilune.std.errors"
+local ids = require "perilune.serve.ids"
 local json = require "perilune.json"
 local names = require "perilune.serve.names"
 local problem = require "perilune.serve.problem"
@@ -305,6 +306,13 @@ end
 function methods:charge_id()
   self.charges = (self.charges or 0) + 1
   return self.charges == 1 and self.id or ("%s:%d"):format(self.id, self.charges)
+end
+
+
+---The id of the run that this request begins, if it does: whoever finds the request's id knows it.
+---@return string
+function methods:run_id()
+  return ids.run_of_request(self.id)
 end
 
 

@@ -112,4 +112,12 @@ function M.parse_item(id, thread_id)
 end
 
 
+---The run that a request has begun, if it has.
+---@param request_id string
+---@return string
+function M.run_of_request(request_id)
+  return (request_id:gsub("^req", "run"))
+end
+
+
 return M

@@ -174,7 +174,7 @@ function M.words(err)
   elseif is_of_account(err) then
     return KEY
   elseif err.kind ~= "all_failed" then
-    return err.message
+    return err.provider and err.message:gsub("%s*%(https?://[^)]*%)", "") or err.message -- where a provider is reached is the server's
   end
   local parts = {}
   for _, attempt in ipairs(err.attempts or {}) do

@@ -1,8 +1,12 @@
 -- Requests with an Idempotency-Key: the first one is answered, its answer is kept, and whoever sends the same again gets the same.
+local errors = require "perilune.std.errors"
 local idempotency = require "perilune.store.idempotency"
+local ids = require "perilune.serve.ids"
 local json = require "perilune.json"
 local log = require "perilune.sys.log"
 local problem = require "perilune.serve.problem"
+local run_jobs = require "perilune.serve.run_jobs"
+local runs = require "perilune.store.runs"
 local task = require "perilune.sys.task"
 local token = require "perilune.sys.token"
 
@@ -97,6 +101,26 @@ local function answer_once(exchange, db, place, run)
 end
 
 
+-- A process that is gone had begun to answer. What answers instead when the run that it began goes on; nil: none does.
+local function goes_on(db, request_id)
+  local id = ids.run_of_request(request_id)
+  local row, err = runs.get(db, id)
+  if not row and not errors.is(err, "not_found") then
+    error(err, 0)
+  elseif not row or run_jobs.is_passing(row) then
+    return nil
+  end
+  return function(exchange)
+    exchange.has_content = true -- what it comes to is paid for
+    error(problem.new {
+      status = 409, type = "invalid_request_error", code = "idempotency_answer_lost", is_retryable = false,
+      message = ("The answer to the request with this Idempotency-Key broke off, and is not made again: the run %s goes on with it, and "
+        .. "/v1/runs/%s/events shows what comes of it."):format(id, id),
+    }, 0)
+  end
+end
+
+
 ---Runs the function of a route, once for each Idempotency-Key.
 ---@param exchange perilune.Exchange
 ---@param run fun(exchange: perilune.Exchange)
@@ -131,7 +155,7 @@ function M.run(exchange, run)
       message = "This Idempotency-Key was used for another request before.",
     }, 0)
   end
-  return answer_once(exchange, db, place, run)
+  return answer_once(exchange, db, place, row and goes_on(db, row.request_id) or run)
 end
 
 

@@ -13,7 +13,6 @@ local run_streams = require "perilune.serve.shape.assistants.stream"
 local steps = require "perilune.store.steps"
 local thread_runs = require "perilune.serve.thread_runs"
 local threads = require "perilune.store.threads"
-local token = require "perilune.sys.token"
 local errors = require "perilune.std.errors"
 
 local M = {}
@@ -40,7 +39,7 @@ end
 ---@param request perilune.serve.RunRequest
 ---@return perilune.Job
 function M.new_job(exchange, thread, request)
-  local account, run_id, messages = exchange.key.account, token.id("run"), {}
+  local account, run_id, messages = exchange.key.account, exchange:run_id(), {}
   for position, one in ipairs(request.messages) do
     messages[position] = one.message
   end

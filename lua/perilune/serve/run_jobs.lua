@@ -166,13 +166,19 @@ local function job_of_row(server, row)
 end
 
 
--- Was it asked by a client who has gone with the process that answered, and who keeps the conversation himself? Where a person has decided
--- about a call since, somebody else waits for it.
-local function is_abandoned(server, row)
+---Does a run end with the process that answers it? Its client keeps the conversation himself, or wants nothing kept.
+---@param row perilune.RunRow
+---@return boolean
+function M.is_passing(row)
   local asked = row.asked
-  local is_passing = asked and (asked.api == "chat" or asked.is_kept == false)
+  return asked ~= nil and (asked.api == "chat" or asked.is_kept == false)
+end
+
+
+-- Has its client gone with the process that answered? Where a person has decided about a call since, somebody else waits for it.
+local function is_abandoned(server, row)
   local has_owner = row.lease_owner and proc.is_alive(row.lease_owner)
-  return is_passing and row.status == "running" and not has_owner and not errors.must(steps.was_decided(server.db, row))
+  return M.is_passing(row) and row.status == "running" and not has_owner and not errors.must(steps.was_decided(server.db, row))
 end
 
 

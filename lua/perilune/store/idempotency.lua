@@ -18,12 +18,12 @@ M.KEEP_SECONDS = 7 * 86400
 ---@field headers? string JSON
 ---@field body? string
 
----Takes the place: "new", it is ours; "again", it was answered (the row has it); "running", somebody answers it; "other", the key stands
----for another request.
+---Takes the place: "new", it is ours (from a process that is gone: the row says who had it); "again", it was answered (the row has it);
+---"running", somebody answers it; "other", the key stands for another request.
 ---@param db perilune.Database
 ---@param place perilune.Repeat
 ---@return "new"|"again"|"running"|"other"|nil
----@return table|perilune.Error? row
+---@return table|perilune.Error|nil row
 function M.begin(db, place)
   local which = { account_no = place.account_no, key = place.key }
   local results, err = db:write {
@@ -47,7 +47,7 @@ function M.begin(db, place)
     local taken = db:write { { "idempotency_take", {
       account_no = place.account_no, key = place.key, was = row.owner, owner = place.owner, request_id = place.request_id, now = rows.now(),
     }, expect = 1 } }
-    return taken and "new" or "running"
+    return taken and "new" or "running", row
   end
   return "running"
 end

@@ -216,7 +216,7 @@ end
 
 local function job_of(exchange, question, asked, thread)
   return run_jobs.job(exchange.app, thread, asked, {
-    run_id = token.id("run"), messages = question.messages, account = exchange.key.account,
+    run_id = exchange:run_id(), messages = question.messages, account = exchange.key.account,
     at_work = who_called(exchange, question, asked, thread),
     wrap = function(model, name)
       return exchange:bill(model, name)
