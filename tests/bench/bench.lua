@@ -126,8 +126,10 @@ local function evaluate_all(results, failures)
     groups[position] = { title = group.title, lines = {} }
     for number, row in ipairs(group.rows) do
       local line = report.evaluate(row, results, failures)
-      versions[row.peer_name] = versions[row.peer_name] or package_version(row.peer_name)
-      line.peer_version = versions[row.peer_name]
+      if row.peer_name then
+        versions[row.peer_name] = versions[row.peer_name] or package_version(row.peer_name)
+        line.peer_version = versions[row.peer_name]
+      end
       groups[position].lines[number] = line
     end
   end

@@ -42,6 +42,9 @@ function M.evaluate(row, results, failures)
     return line
   end
   line.perilune = median(ours)
+  if not row.peer then
+    return line
+  end
   local theirs
   theirs, line.peer_problem = numbers(results, failures, row.peer)
   if theirs then
@@ -76,7 +79,7 @@ local function line_text(line)
     return ("  %-40s %s"):format(line.title, line.problem)
   end
   local ratio = line.ratio and ("%.2f"):format(line.ratio) or line.peer_problem
-  return columns(line.title, number(line.perilune), number(line.peer_value), line.unit, line.peer, ratio)
+  return columns(line.title, number(line.perilune), number(line.peer_value), line.unit, line.peer or "", ratio or "")
 end
 
 
