@@ -145,14 +145,15 @@ static enum err run_script(struct sqlite *c, const struct migration *m, struct e
     return e;
 }
 
-static enum err apply(struct sqlite *c, const struct migration *m, struct err_info *info)
+/* All that is missing, in one transaction: a new database is there with one sync, and no half-way version is ever seen. */
+static enum err apply_all(struct sqlite *c, const struct catalogue *catalogue, struct err_info *info)
 {
     int64_t version = 0;
     enum err e = sqlite_begin(c, false, info);
     if (!e)
-        e = sqlite_pragma(c, "user_version", &version, info);
-    if (!e && version < m->version) /* else another process was faster */
-        e = run_script(c, m, info);
+        e = sqlite_pragma(c, "user_version", &version, info); /* another process may have been faster */
+    while (!e && version < catalogue_version(catalogue))
+        e = run_script(c, catalogue_migration(catalogue, (int)++version), info);
     if (!e)
         e = sqlite_commit(c, info);
     sqlite_rollback(c);
@@ -165,8 +166,8 @@ static enum err migrate(struct sqlite *c, const struct found *f, struct err_info
     enum err e = f->cookie == 0 ? sqlite_pragma_set(c, "page_size", PAGE_BYTES, info) : ERR_OK;
     if (!e)
         e = sqlite_use_wal(c, info);
-    for (int version = (int)f->version + 1; !e && version <= catalogue_version(catalogue); version++)
-        e = apply(c, catalogue_migration(catalogue, version), info);
+    if (!e && f->version < catalogue_version(catalogue))
+        e = apply_all(c, catalogue, info);
     return e;
 }
 
