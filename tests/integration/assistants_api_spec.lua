@@ -438,6 +438,17 @@ describe("the Assistants family", function()
       assert.equal(1, called)
     end)
 
+    it("show the message that counts where an answer did not fit", function()
+      local server <close> = start({ "nope", '{"n":4}' }, { output = { n = "integer" } })
+      local thread = thread_with(server, "one")
+      local shown
+      for _, event in ipairs(server:events(("/v1/threads/%s/runs"):format(thread), { assistant_id = "asst_helper", stream = true })) do
+        shown = event.event == "thread.message.completed" and event.data or shown
+      end
+      local stored = ok(server:get(("/v1/threads/%s/messages/%s"):format(thread, shown.id)))
+      assert.same({ '{"n":4}', '{"n":4}' }, { shown.content[1].text.value, stored.content[1].text.value })
+    end)
+
     it("take all outputs at once, and only once", function()
       local call = { name = "get_weather", arguments = {} }
       local server <close> = start({ { tool_calls = { call, call } }, "Snow." })

@@ -354,6 +354,7 @@ function M.finish(turn, answer, finished)
       error(errors.new { kind = "schema", code = "output", message = complaint, details = { content = answer.content } }, 0)
     end
     finished.reply, turn.held = outputs.reply(complaint), nil
+    turn:show { type = "answer_rejected", message = complaint }
     turn.stored[#turn.stored + 1] = finished.reply
     turn.model_seq = turn:advance({ finished = { finished }, started = { turn:model_step() } })[1]
     return nil

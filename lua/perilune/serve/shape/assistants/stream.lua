@@ -239,6 +239,14 @@ function on.start(self)
 end
 
 
+-- An answer that did not fit is not shown, but is on the thread, with what the model was told of it.
+function on.answer_rejected(self)
+  answer_of(self)
+  self.answer = nil
+  self.next_seq = self.next_seq + 1
+end
+
+
 function on.text(self, event)
   answer_of(self).has_content = true
   say(self, "text", event.text)
