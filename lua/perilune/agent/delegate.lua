@@ -69,7 +69,7 @@ local function ask(assistant, arguments, context)
     return nil, errors.new { kind = "budget", code = "depth", message = message }
   end
   local app = turn.job.app
-  local thread = threads.open(app, tool_calls.thread_key(turn.row.id, context.seq))
+  local thread = threads.open(app, tool_calls.thread_key(context.idempotency_key))
   local run, options = earlier(app, thread), {
     budget = budget_left(turn), depth = turn.depth + 1, parent = turn.row.id, account = turn.row.account, wrap = turn.job.wrap,
     asked = asked_of(turn, assistant),

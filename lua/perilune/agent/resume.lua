@@ -20,7 +20,7 @@ local must = errors.must
 local function add_up(turn, list)
   local called = must(runs.list_called(turn.job.db, turn.row))
   for _, step in ipairs(next(called) and list or {}) do
-    local run = step.kind == "tool" and step.status == "finished" and called[tool_calls.thread_key(turn.row.id, step.seq)]
+    local run = step.kind == "tool" and step.status == "finished" and called[tool_calls.thread_key(tool_calls.key(turn.row.id, step.seq))]
     if run then
       turn:add_usage({ { cost_nano = run.cost_nano, outcome = "ok" } }, run.usage)
     end

@@ -142,11 +142,10 @@ end
 
 
 ---The key of the thread on which an assistant answers that is called as a tool.
----@param run_id string
----@param seq integer
+---@param key string of the call
 ---@return string
-function M.thread_key(run_id, seq)
-  return "call " .. M.key(run_id, seq)
+function M.thread_key(key)
+  return "call " .. key
 end
 
 
@@ -155,7 +154,7 @@ local function context_of(turn, item)
   return {
     thread = turn.job.thread, run = row, call_id = call.id, assistant = turn.assistant, turn = turn,
     cancel = turn.job.token, is_approved = true, -- what needs a person's word does not get here without it
-    idempotency_key = M.key(row.id, item.seq), seq = item.seq,
+    idempotency_key = M.key(row.id, item.seq),
     emit = function(event)
       turn:emit(event)
     end,

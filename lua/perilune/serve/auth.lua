@@ -2,6 +2,7 @@
 local accounts = require "perilune.store.accounts"
 local check = require "perilune.std.check"
 local clock = require "perilune.sys.clock"
+local errors = require "perilune.std.errors"
 local keys = require "perilune.store.keys"
 local problem = require "perilune.serve.problem"
 local proxy = require "perilune.serve.proxy"
@@ -13,7 +14,7 @@ local M = {}
 local methods = {}
 local metatable = { __name = "perilune.serve.auth", __index = methods }
 
----How long a key is believed without being looked up: a key that is revoked is refused after that.
+---How long a key, or an account, is believed without being looked up: a key that is revoked is refused after that.
 M.CACHE_SECONDS = 1
 
 local CACHED_MAX = 10000
@@ -86,15 +87,15 @@ function methods:has_keys()
 end
 
 
-local function look_up(self, text)
-  local digest = token.sha256(text)
-  local known, now = self.cached[digest], clock.mono()
+-- What `find` knows of that; a row is believed for a while.
+local function look_up(self, name, find, what)
+  local known, now = self.cached[name], clock.mono()
   if known and now - known.at <= M.CACHE_SECONDS then
-    return known.key
+    return known.row
   end
-  local row, err = keys.find(self.server.db, text)
+  local row, err = find(self.server.db, what)
   if not row then
-    self.cached[digest] = nil
+    self.cached[name] = nil
     return nil, err
   end
   if not known then
@@ -103,7 +104,7 @@ local function look_up(self, text)
     end
     self.count = self.count + 1
   end
-  self.cached[digest] = { key = row, at = now }
+  self.cached[name] = { row = row, at = now }
   return row
 end
 
@@ -128,7 +129,7 @@ function methods:key_of(exchange)
       message = "Too many wrong keys came from this address: try again later.",
     }, 0)
   end
-  local key, err = look_up(self, text)
+  local key, err = look_up(self, token.sha256(text), keys.find, text)
   if key then
     return key
   elseif err.kind ~= "authentication" then
@@ -155,17 +156,23 @@ local function check_caller(known)
 end
 
 
+-- The account of that name or id, or one that only the script knows.
+local function account_of(db, name)
+  local account, err = accounts.get(db, name)
+  if not account and errors.is(err, "not_found") then
+    return { id = name, no = 0, is_prepaid = false }
+  end
+  return account, err
+end
+
+
 ---What a caller may whom a script knows.
 ---@param known perilune.serve.Caller
 ---@return perilune.serve.Key
 function methods:key_of_caller(known)
   check_caller(known)
   local name = known.account or known.name
-  local account, err = accounts.get(self.server.db, name)
-  if not account and err.kind ~= "not_found" then
-    error(err, 0)
-  end
-  account = account or { id = name, no = 0, is_prepaid = false }
+  local account = errors.must(look_up(self, "account " .. name, account_of, name))
   return {
     id = known.id or known.name or name, name = known.name or name, account = account.id, account_no = account.no, tier = account.tier,
     is_prepaid = account.is_prepaid, scopes = { models = known.models, routes = known.routes }, limits = known.limits or {},

@@ -239,6 +239,25 @@ function methods:reply(status, value, headers)
 end
 
 
+---How what was raised is answered.
+---@param raised any
+---@return perilune.serve.Answer
+---@return perilune.Error err what it is answered as
+function methods:explain(raised)
+  local err = errors.wrap(self.reword and self.reword(raised) or raised)
+  return problem.answer_of(err), err
+end
+
+
+---The body of such an answer, in the shape of the address.
+---@param answer perilune.serve.Answer
+---@return string
+function methods:error_text(answer)
+  local encode = self.server.router:encoder(self.path) or problem.body
+  return (json.encode(encode(answer, self), { repair = true }))
+end
+
+
 ---The answer as server-sent events; its head goes out with the first of them, or when none has come for a while. Own it with `<close>`.
 ---@param options? { encode_error: (fun(answer: perilune.serve.Answer): table)?, name_error: string? } the error in the stream, and its name
 ---@return perilune.serve.EventStream

@@ -3,7 +3,6 @@
 local auth = require "perilune.serve.auth"
 local clock = require "perilune.sys.clock"
 local cors = require "perilune.serve.cors"
-local errors = require "perilune.std.errors"
 local exchanges = require "perilune.serve.exchange"
 local hooks = require "perilune.agent.hooks"
 local json = require "perilune.json"
@@ -92,24 +91,20 @@ end
 -- The answer to what was raised. Once the answer has begun nothing can be said any more: the connection is cut, so that nobody takes
 -- what has come for the whole.
 local function answer_error(exchange, raised)
-  raised = exchange.reword and exchange.reword(raised) or raised
-  local answer = problem.answer_of(raised)
+  local answer, err = exchange:explain(raised)
   exchange.failure = answer
-  local err = errors.wrap(raised)
   if answer.message ~= err.message or err.kind == "configuration" and answer.status == 500 then -- the client is not told all of it
     log.write("error", "serve", ("%s %s %s: %s"):format(exchange.id, exchange.method, exchange.path, tostring(err)))
   end
   if exchange.has_begun or exchange.request:is_gone() then
     return
   end
-  local encode = exchange.server.router:encoder(exchange.path) or problem.body
   local headers = { ["content-type"] = "application/json" }
   for name, value in pairs(answer.headers) do
     headers[name] = value
   end
   exchange.status, exchange.is_answered = answer.status, true
-  local body = json.encode(encode(answer, exchange), { repair = true })
-  exchange.request:reply { status = answer.status, headers = exchange:head(headers), body = body }
+  exchange.request:reply { status = answer.status, headers = exchange:head(headers), body = exchange:error_text(answer) }
 end
 
 

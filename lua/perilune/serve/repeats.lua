@@ -67,12 +67,12 @@ local function kept_of(exchange, raised)
   if copy and (copy.status < 500 or exchange.has_content) then
     return copy.status, copy.body, { ["content-type"] = copy.type }
   elseif exchange.has_content then
-    local answer = raised and not exchange.has_begun and problem.answer_of(raised)
+    local answer = raised and not exchange.has_begun and exchange:explain(raised)
     if not answer or answer.status >= 499 then
       answer = problem.answer_of(answer_lost())
     end
     answer.headers["content-type"] = "application/json"
-    return answer.status, json.encode((exchange.route.encode_error or problem.body)(answer, exchange)), answer.headers
+    return answer.status, exchange:error_text(answer), answer.headers
   end
 end
 

@@ -25,7 +25,7 @@ local time_columns = { "created_at", "updated_at" }
 ---@return perilune.AssistantRow|nil
 ---@return perilune.Error?
 function M.decode(row)
-  return rows.decode(row, json_columns, time_columns)
+  return rows.decode(row, json_columns, time_columns, rows.ORDERED)
 end
 
 

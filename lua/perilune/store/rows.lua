@@ -6,7 +6,8 @@ local json = require "perilune.json"
 
 local M = {}
 
-local ORDERED = { ordered = true }
+---For columns that hold schemas: the order of their keys means something.
+M.ORDERED = { ordered = true }
 
 
 ---Now, as rows have it.
@@ -35,12 +36,13 @@ end
 ---@param row table
 ---@param json_columns string[]
 ---@param time_columns string[]
+---@param options? perilune.json.DecodeOptions
 ---@return table|nil row
 ---@return perilune.Error?
-function M.decode(row, json_columns, time_columns)
+function M.decode(row, json_columns, time_columns, options)
   for _, name in ipairs(json_columns) do
     if row[name] then
-      local value, err = json.decode(row[name], ORDERED)
+      local value, err = json.decode(row[name], options)
       if err then
         return nil, errors.new {
           kind = "database", code = "corrupt", message = ("the column %s holds no JSON: %s"):format(name, err.message), cause = err,

@@ -38,7 +38,7 @@ local time_columns = { "lease_until", "created_at", "started_at", "finished_at",
 ---@return perilune.RunRow|nil
 ---@return perilune.Error?
 function M.decode(row)
-  return rows.decode(row, json_columns, time_columns)
+  return rows.decode(row, json_columns, time_columns, rows.ORDERED)
 end
 
 
