@@ -15,15 +15,10 @@ local function note_content(exchange, seen)
 end
 
 
-local function name_of(target)
-  return ("%s/%s"):format(target.provider, target.model)
-end
-
-
 -- A target that is passed over before anybody was asked is whom the question was meant for.
 local function note_attempt(seen, event)
   if seen.meant == nil then
-    seen.meant = event.reason == "skipped" and name_of(event)
+    seen.meant = event.reason == "skipped" and event
   end
 end
 
@@ -32,11 +27,10 @@ end
 local function count_requests(exchange, seen)
   local rows, last, fallbacks = seen.inner.rows, seen.meant, 0
   for _, row in ipairs(rows) do
-    local name = name_of(row)
-    if last and name ~= last then
+    if last and (row.provider ~= last.provider or row.model ~= last.model) then
       fallbacks = fallbacks + 1
     end
-    last = name
+    last = row
   end
   exchange.attempts = (exchange.attempts or 0) + #rows - (seen.attempts or 0)
   exchange.fallbacks = (exchange.fallbacks or 0) + fallbacks - (seen.fallbacks or 0)
